@@ -1,0 +1,25 @@
+//! The ground floor: what a series is called, what a point is, and how both are asked for.
+//!
+//! Everything above speaks in these types, so that units (milliseconds, steps, half-open ranges) are carried by types
+//! and not by comments. No I/O, no async, no clock.
+//!
+//! * [`time`]: timestamps, steps and ranges
+//! * [`key`]: a series' identity, a name and sorted tags
+//! * [`point`]: points, batches of them, and what kind of series they belong to
+//! * [`pattern`]: dotted paths with globs, as Graphite's users write them
+//! * [`matcher`]: comparisons of tags
+//! * [`consolidation`]: making fewer points out of many
+
+pub mod consolidation;
+pub mod key;
+pub mod matcher;
+pub mod pattern;
+pub mod point;
+pub mod time;
+
+pub use consolidation::Consolidation;
+pub use key::{KeyError, SeriesKey};
+pub use matcher::{Anchor, MatchOp, Matcher, MatcherError};
+pub use pattern::{PathPattern, PatternError};
+pub use point::{Batch, Kind, Point, Values};
+pub use time::{Step, TimeRange, Timestamp};
