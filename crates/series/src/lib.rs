@@ -9,12 +9,14 @@
 //! * [`pattern`]: dotted paths with globs, as Graphite's users write them
 //! * [`matcher`]: comparisons of tags
 //! * [`consolidation`]: making fewer points out of many
+//! * [`sparkline`]: values as a line of blocks
 
 pub mod consolidation;
 pub mod key;
 pub mod matcher;
 pub mod pattern;
 pub mod point;
+pub mod sparkline;
 pub mod time;
 
 pub use consolidation::Consolidation;
@@ -22,4 +24,5 @@ pub use key::{KeyError, SeriesKey};
 pub use matcher::{Anchor, MatchOp, Matcher, MatcherError};
 pub use pattern::{PathPattern, PatternError};
 pub use point::{Batch, Kind, Point, Values};
+pub use sparkline::sparkline;
 pub use time::{Step, TimeRange, Timestamp};

@@ -1,0 +1,156 @@
+//! How a flush names what it emits, and what it forgets. The keys and defaults are etsy's.
+
+use thiserror::Error;
+
+/// What an operator can choose about a flush.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FlushConfig {
+    /// Percentiles of timers: above 0 the smallest part of the samples, below 0 the largest.
+    pub percent_thresholds: Vec<f64>,
+    /// `stats.X` and `stats_counts.X` rather than `stats.counters.X.rate` and `.count`. The prefixes below, but for
+    /// `prefix_stats`, mean something only without it.
+    pub legacy_namespace: bool,
+    /// Whether counters are also emitted as counts, beside rates.
+    pub flush_counts: bool,
+    /// What every name begins with.
+    pub global_prefix: String,
+    /// What follows it for counters.
+    pub prefix_counter: String,
+    /// What follows it for timers.
+    pub prefix_timer: String,
+    /// What follows it for gauges.
+    pub prefix_gauge: String,
+    /// What follows it for sets.
+    pub prefix_set: String,
+    /// What every name ends with, before its tags.
+    pub global_suffix: String,
+    /// What the server's own figures are called.
+    pub prefix_stats: String,
+    /// Whether a counter that nothing was counted in is left out, rather than 0.
+    pub delete_counters: bool,
+    /// Whether a timer without samples is left out, rather than a count of 0.
+    pub delete_timers: bool,
+    /// Whether a set without members is left out, rather than 0.
+    pub delete_sets: bool,
+    /// Whether a gauge is forgotten that was not sent for `gauges_max_ttl` flushes, rather than repeated.
+    pub delete_gauges: bool,
+    /// For how many flushes a gauge is emitted after it was sent.
+    pub gauges_max_ttl: u32,
+}
+
+impl Default for FlushConfig {
+    fn default() -> Self {
+        Self {
+            percent_thresholds: vec![90.0],
+            legacy_namespace: true,
+            flush_counts: true,
+            global_prefix: "stats".to_owned(),
+            prefix_counter: "counters".to_owned(),
+            prefix_timer: "timers".to_owned(),
+            prefix_gauge: "gauges".to_owned(),
+            prefix_set: "sets".to_owned(),
+            global_suffix: String::new(),
+            prefix_stats: "statsd".to_owned(),
+            delete_counters: false,
+            delete_timers: false,
+            delete_sets: false,
+            delete_gauges: false,
+            gauges_max_ttl: 1,
+        }
+    }
+}
+
+/// Why a configuration cannot be used.
+#[derive(Debug, Error, PartialEq)]
+pub enum ConfigError {
+    /// A threshold that is no part of the samples.
+    #[error("a percent threshold is from -100 to 100, is not 0, and has at most 6 decimals; got {0}")]
+    Threshold(f64),
+    /// A threshold that stands twice, and would give two series one name.
+    #[error("percent threshold {0} is given twice")]
+    DuplicateThreshold(f64),
+    /// A prefix or suffix that cannot be part of a series' name.
+    #[error(
+        "{key} has only a-z, A-Z, 0-9, '_', '-' and '.' in it and at most {MAX_AFFIX_BYTES} of them, got {value:?}"
+    )]
+    Affix {
+        /// The key of the configuration.
+        key: &'static str,
+        /// Its value.
+        value: String,
+    },
+    /// The server's own figures need a name.
+    #[error("prefix_stats may not be empty")]
+    EmptyPrefixStats,
+}
+
+/// The longest prefix or suffix, in bytes.
+pub const MAX_AFFIX_BYTES: usize = 256;
+
+impl FlushConfig {
+    /// Forgets whatever is idle: etsy's `deleteIdleStats`.
+    #[must_use]
+    pub fn with_delete_idle(self) -> Self {
+        Self { delete_counters: true, delete_timers: true, delete_sets: true, delete_gauges: true, ..self }
+    }
+
+    /// Says what is wrong, if anything is.
+    ///
+    /// # Errors
+    /// The first thing found.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        for (index, percent) in self.percent_thresholds.iter().enumerate() {
+            let decimals = percent.to_string().split_once('.').map_or(0, |(_, decimals)| decimals.len());
+            if !(percent.abs() > 0.0 && percent.abs() <= 100.0 && decimals <= 6) {
+                return Err(ConfigError::Threshold(*percent));
+            }
+            if self.percent_thresholds[..index].contains(percent) {
+                return Err(ConfigError::DuplicateThreshold(*percent));
+            }
+        }
+        for (key, value) in [
+            ("global_prefix", &self.global_prefix),
+            ("prefix_counter", &self.prefix_counter),
+            ("prefix_timer", &self.prefix_timer),
+            ("prefix_gauge", &self.prefix_gauge),
+            ("prefix_set", &self.prefix_set),
+            ("global_suffix", &self.global_suffix),
+            ("prefix_stats", &self.prefix_stats),
+        ] {
+            let fits = value.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.'));
+            if !fits || value.len() > MAX_AFFIX_BYTES {
+                return Err(ConfigError::Affix { key, value: value.clone() });
+            }
+        }
+        if self.prefix_stats.is_empty() {
+            return Err(ConfigError::EmptyPrefixStats);
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_wrong_with_a_configuration_is_said() {
+        let base = FlushConfig::default();
+        assert_eq!(base.validate(), Ok(()));
+        for percent in [0.0, 101.0, -100.5, f64::INFINITY, 1e-7] {
+            let config = FlushConfig { percent_thresholds: vec![percent], ..base.clone() };
+            assert_eq!(config.validate(), Err(ConfigError::Threshold(percent)));
+        }
+        assert!(FlushConfig { percent_thresholds: vec![f64::NAN], ..base.clone() }.validate().is_err());
+        assert_eq!(
+            FlushConfig { percent_thresholds: vec![90.0, 99.9, 90.0], ..base.clone() }.validate(),
+            Err(ConfigError::DuplicateThreshold(90.0))
+        );
+        assert_eq!(
+            FlushConfig { global_suffix: "a;b".to_owned(), ..base.clone() }.validate(),
+            Err(ConfigError::Affix { key: "global_suffix", value: "a;b".to_owned() })
+        );
+        assert!(FlushConfig { global_prefix: "x".repeat(257), ..base.clone() }.validate().is_err());
+        assert_eq!(FlushConfig { prefix_stats: String::new(), ..base }.validate(), Err(ConfigError::EmptyPrefixStats));
+    }
+}

@@ -1,0 +1,264 @@
+//! From a file and the environment to a [`Config`], with errors that say where and what would be right.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use thiserror::Error;
+use toml::de::{DeTable, DeValue};
+use toml::{Table, Value};
+
+use super::Config;
+
+/// What every variable that overrides a key begins with.
+const PREFIX: &str = "STATLINE_";
+
+/// Why there is no configuration, in one line.
+#[derive(Debug, Error, PartialEq, Eq)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read {}: {reason}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        reason: String,
+    },
+    /// The file is not TOML.
+    #[error("{origin}: {reason}")]
+    Syntax {
+        /// The file and the line.
+        origin: String,
+        /// What the parser says.
+        reason: String,
+    },
+    /// A key that is not known.
+    #[error("{origin}: unknown key {key:?}; {hint}")]
+    UnknownKey {
+        /// The file and the line, or the variable.
+        origin: String,
+        /// The key, dotted.
+        key: String,
+        /// The nearest known key, or all of them.
+        hint: String,
+    },
+    /// A value of another type or form than its key takes.
+    #[error("{origin}: {key}: {reason}")]
+    BadValue {
+        /// The file and the line, or the variable.
+        origin: String,
+        /// The key, dotted.
+        key: String,
+        /// What is wrong, and what would be right.
+        reason: String,
+    },
+    /// Values that are each fine and together are not.
+    #[error("{0}")]
+    Invalid(String),
+}
+
+/// Reads a file, when there is one, and lets the environment override it.
+///
+/// # Errors
+/// See [`ConfigError`].
+pub fn load(path: Option<&Path>, environment: impl Iterator<Item = (String, String)>) -> Result<Config, ConfigError> {
+    let text = match path {
+        Some(path) => std::fs::read_to_string(path)
+            .map_err(|error| ConfigError::Unreadable { path: path.to_owned(), reason: error.to_string() })?,
+        None => String::new(),
+    };
+    let file = path.map_or_else(String::new, |path| path.display().to_string());
+    let config = parse(&file, &text, environment)?;
+    config.validate().map_err(ConfigError::Invalid)?;
+    Ok(config)
+}
+
+fn parse(file: &str, text: &str, environment: impl Iterator<Item = (String, String)>) -> Result<Config, ConfigError> {
+    let known = known_keys();
+    // Where each key was set, so that an error in its value can say so.
+    let mut origins = BTreeMap::new();
+    let spanned = DeTable::parse(text).map_err(|error| ConfigError::Syntax {
+        origin: at_line(file, text, error.span().map_or(0, |span| span.start)),
+        reason: error.message().to_owned(),
+    })?;
+    check_keys(file, text, "", spanned.get_ref(), &known, &mut origins)?;
+
+    let mut merged: Table = text.parse().map_err(|error: toml::de::Error| ConfigError::Syntax {
+        origin: file.to_owned(),
+        reason: error.message().to_owned(),
+    })?;
+    for (variable, value) in environment {
+        override_by(&mut merged, &known, &mut origins, &variable, &value)?;
+    }
+    serde_path_to_error::deserialize(Value::Table(merged)).map_err(|error| {
+        let key = error.path().to_string();
+        let origin = nearest_origin(&origins, &key).unwrap_or(file).to_owned();
+        ConfigError::BadValue { origin, key, reason: error.into_inner().message().to_owned() }
+    })
+}
+
+/// Every section with its keys and their defaults.
+fn known_keys() -> Table {
+    // The defaults hold nothing that TOML cannot say, which a test proves.
+    Table::try_from(Config::default()).unwrap_or_default()
+}
+
+fn check_keys(
+    file: &str,
+    text: &str,
+    parent: &str,
+    table: &DeTable<'_>,
+    known: &Table,
+    origins: &mut BTreeMap<String, String>,
+) -> Result<(), ConfigError> {
+    for (key, value) in table {
+        let dotted = if parent.is_empty() { key.get_ref().to_string() } else { format!("{parent}.{}", key.get_ref()) };
+        let origin = at_line(file, text, key.span().start);
+        let Some(default) = known.get(key.get_ref().as_ref()) else {
+            let hint = hint(key.get_ref(), known);
+            return Err(ConfigError::UnknownKey { origin, key: dotted, hint });
+        };
+        if let (DeValue::Table(inner), Value::Table(known)) = (value.get_ref(), default) {
+            check_keys(file, text, &dotted, inner, known, origins)?;
+        }
+        origins.insert(dotted, origin);
+    }
+    Ok(())
+}
+
+fn override_by(
+    merged: &mut Table,
+    known: &Table,
+    origins: &mut BTreeMap<String, String>,
+    variable: &str,
+    value: &str,
+) -> Result<(), ConfigError> {
+    let Some((section, key)) = variable.strip_prefix(PREFIX).and_then(|rest| rest.split_once("__")) else {
+        return Ok(());
+    };
+    let (section, key) = (section.to_ascii_lowercase(), key.to_ascii_lowercase());
+    let unknown = |hint| ConfigError::UnknownKey { origin: variable.to_owned(), key: format!("{section}.{key}"), hint };
+    let Some(Value::Table(keys)) = known.get(&section) else {
+        return Err(unknown(hint(&section, known)));
+    };
+    let Some(default) = keys.get(&key) else {
+        return Err(unknown(hint(&key, keys)));
+    };
+    let parsed = match default {
+        Value::String(_) => Value::String(value.to_owned()),
+        Value::Array(_) if !value.trim_start().starts_with('[') => {
+            Value::Array(value.split(',').map(|item| scalar(item.trim())).collect())
+        }
+        _ => scalar(value),
+    };
+    let entry = merged.entry(section.clone()).or_insert_with(|| Value::Table(Table::new()));
+    if let Value::Table(table) = entry {
+        table.insert(key.clone(), parsed);
+    }
+    origins.insert(format!("{section}.{key}"), variable.to_owned());
+    Ok(())
+}
+
+/// A value as TOML reads it, or else a text.
+fn scalar(text: &str) -> Value {
+    #[derive(Deserialize)]
+    struct One {
+        value: Value,
+    }
+    toml::from_str::<One>(&format!("value = {text}")).map_or_else(|_| Value::String(text.to_owned()), |one| one.value)
+}
+
+/// Where `key`, or what it is part of, was set.
+fn nearest_origin<'a>(origins: &'a BTreeMap<String, String>, key: &str) -> Option<&'a str> {
+    let mut part = key.split('[').next().unwrap_or(key);
+    loop {
+        if let Some(origin) = origins.get(part) {
+            return Some(origin);
+        }
+        part = part.rsplit_once('.')?.0;
+    }
+}
+
+/// What was meant, or all that there is.
+fn hint(given: &str, known: &Table) -> String {
+    let nearest = known.keys().map(|key| (strsim::damerau_levenshtein(given, key), key)).min();
+    match nearest {
+        Some((distance, key)) if distance <= 1 + given.len() / 3 => format!("did you mean {key:?}?"),
+        _ => format!("expected one of {}", known.keys().map(String::as_str).collect::<Vec<_>>().join(", ")),
+    }
+}
+
+fn at_line(file: &str, text: &str, offset: usize) -> String {
+    let line = text.get(..offset).unwrap_or(text).matches('\n').count() + 1;
+    format!("{file}:{line}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse_with(text: &str, environment: &[(&str, &str)]) -> Result<Config, String> {
+        let environment = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        parse("s.toml", text, environment).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn the_environment_overrides_the_file() {
+        let config = parse_with(
+            "[statsd]\nflush_interval = \"5s\"\nlisten = [\"127.0.0.1:1\"]\n",
+            &[
+                ("STATLINE_STATSD__FLUSH_INTERVAL", "2s"),
+                ("STATLINE_STATSD__LISTEN", "127.0.0.1:0,[::1]:0"),
+                ("STATLINE_STATSD__LEGACY_NAMESPACE", "false"),
+                ("STATLINE_STATSD__PERCENT_THRESHOLDS", "[90.0, 99.9]"),
+                ("STATLINE_HTTP__TOKEN", "12345"),
+                ("STATLINE_ADDRESS", "is not a key of ours"),
+            ],
+        )
+        .unwrap();
+        assert_eq!(config.statsd.flush_interval, super::super::Span::from_secs(2));
+        assert_eq!(config.statsd.listen.len(), 2);
+        assert!(!config.statsd.legacy_namespace);
+        assert_eq!(config.statsd.percent_thresholds, [90.0, 99.9]);
+        assert_eq!(config.http.token, "12345");
+    }
+
+    #[test]
+    fn an_error_says_where_and_what_would_be_right() {
+        for (text, environment, said) in [
+            (
+                "[statsd]\nflush_intervall = \"5s\"",
+                None,
+                "s.toml:2: unknown key \"statsd.flush_intervall\"; did you mean \"flush_interval\"?",
+            ),
+            ("[statds]\n", None, "s.toml:1: unknown key \"statds\"; did you mean \"statsd\"?"),
+            ("[http]\nzzzzzzzz = 1", None, "s.toml:2: unknown key \"http.zzzzzzzz\"; expected one of listen, token"),
+            (
+                "\n[statsd]\nreceivers = \"two\"",
+                None,
+                "s.toml:3: statsd.receivers: invalid type: string \"two\", expected usize",
+            ),
+            (
+                "[statsd]\nflush_interval = \"5\"",
+                None,
+                "s.toml:2: statsd.flush_interval: \"5\" is not a duration; write a number and a unit, such as 10s, 5m, 2h or 30d",
+            ),
+            (
+                "",
+                Some(("STATLINE_STATSD__FLUSH", "1s")),
+                "STATLINE_STATSD__FLUSH: unknown key \"statsd.flush\"; expected one of ",
+            ),
+            (
+                "",
+                Some(("STATLINE_STATSD__RECEIVERS", "two")),
+                "STATLINE_STATSD__RECEIVERS: statsd.receivers: invalid type: string \"two\", expected usize",
+            ),
+            ("[statsd\n", None, "s.toml:1: "),
+        ] {
+            let environment: Vec<(&str, &str)> = environment.into_iter().collect();
+            let error = parse_with(text, &environment).unwrap_err();
+            assert!(error.starts_with(said), "{text:?}: {error}");
+            assert_eq!(error.lines().count(), 1, "{error}");
+        }
+    }
+}

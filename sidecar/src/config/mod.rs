@@ -1,0 +1,286 @@
+//! What an operator may set: one TOML file, every key with a default, every key overridable by environment.
+//!
+//! `STATLINE_STATSD__FLUSH_INTERVAL=10s` sets `flush_interval` of `[statsd]`. An unknown key is an error that names the
+//! nearest known one; the defaults below are the list of what is known, so there is one place for each fact. An empty text
+//! means "not set".
+
+mod duration;
+mod load;
+mod validate;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+use statline_statsd::{FlushConfig, Limits};
+use statline_store::EmbeddedConfig;
+
+pub use duration::Span;
+pub use load::{ConfigError, load};
+
+/// Everything that can be set.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// The statsd listener and what a flush emits.
+    pub statsd: Statsd,
+    /// Carbon's plaintext protocol.
+    pub carbon: Carbon,
+    /// Where points are kept.
+    pub store: Store,
+    /// The HTTP API.
+    pub http: Http,
+    /// Arrow Flight, which the plugin speaks.
+    pub flight: Flight,
+    /// What a query may cost.
+    pub query: Query,
+    /// What is logged, and how.
+    pub log: Log,
+}
+
+/// `[statsd]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Statsd {
+    /// UDP addresses.
+    pub listen: Vec<SocketAddr>,
+    /// Receiver threads, each with a socket of its own, for each address.
+    pub receivers: usize,
+    /// The kernel's buffer for each socket, in bytes.
+    pub receive_buffer: usize,
+    /// The largest packet taken, in bytes.
+    pub max_packet_bytes: usize,
+    /// How long samples are gathered before they become points; flushes happen at its multiples.
+    pub flush_interval: Span,
+    /// Whether counters are also flushed as counts, not only as rates.
+    pub flush_counts: bool,
+    /// etsy's old names (`stats.x`, `stats_counts.x`) or its new ones (`stats.counters.x.rate`, `.count`).
+    pub legacy_namespace: bool,
+    /// The percentiles of timers, in (0, 100]; a negative one counts from the top.
+    pub percent_thresholds: Vec<f64>,
+    /// Whether counters, timers, gauges and sets that received nothing in an interval are left out of its flush.
+    pub delete_idle: bool,
+    /// The most names, of all types together.
+    pub max_series: usize,
+    /// The longest name, in bytes.
+    pub max_key_bytes: usize,
+    /// The most tags of a name.
+    pub max_tags: usize,
+    /// The most samples of one timer in one interval.
+    pub max_timer_samples: usize,
+    /// The most members of one set in one interval.
+    pub max_set_members: usize,
+}
+
+impl Default for Statsd {
+    fn default() -> Self {
+        let limits = Limits::default();
+        let flush = FlushConfig::default();
+        Self {
+            listen: vec![SocketAddr::from(([0, 0, 0, 0], 8125)), SocketAddr::from(([0_u16; 8], 8125))],
+            receivers: 1,
+            receive_buffer: 4 << 20,
+            max_packet_bytes: 65_535,
+            flush_interval: Span::from_secs(10),
+            flush_counts: flush.flush_counts,
+            legacy_namespace: flush.legacy_namespace,
+            percent_thresholds: flush.percent_thresholds,
+            delete_idle: false,
+            max_series: limits.series,
+            max_key_bytes: limits.key_bytes,
+            max_tags: limits.tags,
+            max_timer_samples: limits.timer_samples,
+            max_set_members: limits.set_members,
+        }
+    }
+}
+
+impl Statsd {
+    /// What bounds the aggregator.
+    pub fn limits(&self) -> Limits {
+        Limits {
+            series: self.max_series,
+            key_bytes: self.max_key_bytes,
+            tags: self.max_tags,
+            timer_samples: self.max_timer_samples,
+            set_members: self.max_set_members,
+            ..Limits::default()
+        }
+    }
+
+    /// What a flush emits.
+    pub fn flush_config(&self) -> FlushConfig {
+        let config = FlushConfig {
+            percent_thresholds: self.percent_thresholds.clone(),
+            legacy_namespace: self.legacy_namespace,
+            flush_counts: self.flush_counts,
+            ..FlushConfig::default()
+        };
+        if self.delete_idle { config.with_delete_idle() } else { config }
+    }
+}
+
+/// `[carbon]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Carbon {
+    /// TCP addresses of the plaintext protocol.
+    pub listen: Vec<SocketAddr>,
+    /// The longest line, in bytes.
+    pub max_line_bytes: usize,
+    /// The most connections at once.
+    pub max_connections: usize,
+}
+
+impl Default for Carbon {
+    fn default() -> Self {
+        Self { listen: vec![SocketAddr::from(([127, 0, 0, 1], 2003))], max_line_bytes: 4096, max_connections: 256 }
+    }
+}
+
+/// `[store]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Store {
+    /// The directory of the embedded store; made when absent.
+    pub path: PathBuf,
+    /// How long points are kept.
+    pub retention: Span,
+    /// How long one block on disk is.
+    pub block_length: Span,
+    /// The most series.
+    pub max_series: usize,
+    /// The most memory for points that are not in a block yet, in bytes.
+    pub head_memory: u64,
+    /// Memory for blocks that were read, in bytes.
+    pub cache_memory: u64,
+}
+
+impl Default for Store {
+    fn default() -> Self {
+        let path = PathBuf::from("statline-data");
+        let embedded = EmbeddedConfig::at(&path);
+        Self {
+            path,
+            retention: Span::from(embedded.retention),
+            block_length: Span::from(embedded.block_length),
+            max_series: embedded.max_series,
+            head_memory: embedded.head_memory,
+            cache_memory: embedded.cache_memory,
+        }
+    }
+}
+
+/// `[http]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Http {
+    /// The address of the HTTP API.
+    pub listen: SocketAddr,
+    /// The bearer token that every request but `/health` and `/ready` must carry.
+    pub token: String,
+}
+
+impl Default for Http {
+    fn default() -> Self {
+        Self { listen: SocketAddr::from(([127, 0, 0, 1], 8080)), token: String::new() }
+    }
+}
+
+/// `[flight]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Flight {
+    /// The address of Arrow Flight.
+    pub listen: SocketAddr,
+    /// The bearer token that every call must carry.
+    pub token: String,
+    /// A file with the server's certificate, in PEM; with `tls_key`, it turns TLS on.
+    pub tls_certificate: PathBuf,
+    /// A file with the certificate's key, in PEM.
+    pub tls_key: PathBuf,
+    /// A file with the authority that clients' certificates must be signed by, in PEM.
+    pub tls_client_ca: PathBuf,
+}
+
+impl Default for Flight {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8815)),
+            token: String::new(),
+            tls_certificate: PathBuf::new(),
+            tls_key: PathBuf::new(),
+            tls_client_ca: PathBuf::new(),
+        }
+    }
+}
+
+/// `[query]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Query {
+    /// The most series that one fetch may select.
+    pub max_series: usize,
+    /// The most points that one fetch may touch.
+    pub max_points: usize,
+    /// The most time that one query may take.
+    pub timeout: Span,
+    /// The most queries evaluated at once; others wait.
+    pub max_concurrent: usize,
+    /// The most targets in one request.
+    pub max_targets: usize,
+}
+
+impl Default for Query {
+    fn default() -> Self {
+        let limits = statline_store::Limits::default();
+        Self {
+            max_series: limits.max_series,
+            max_points: limits.max_points,
+            timeout: Span::from_secs(60),
+            max_concurrent: 16,
+            max_targets: 256,
+        }
+    }
+}
+
+/// `[log]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Log {
+    /// `error`, `warn`, `info`, `debug` or `trace`, or a filter as tracing takes it.
+    pub level: String,
+    /// How lines look.
+    pub format: LogFormat,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { level: "info".to_owned(), format: LogFormat::Text }
+    }
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// For machines.
+    Json,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_valid_and_are_the_list_of_keys() {
+        let config = Config::default();
+        assert_eq!(config.validate(), Ok(()));
+        let text = toml::to_string(&config).unwrap();
+        assert_eq!(toml::from_str::<Config>(&text).unwrap(), config);
+        assert!(text.contains("flush_interval = \"10s\""), "{text}");
+        assert!(text.contains("tls_certificate = \"\""), "every key has a default that is written: {text}");
+    }
+}

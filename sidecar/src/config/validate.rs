@@ -1,0 +1,142 @@
+//! What no single value can say: bounds, and values that do not go together.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use statline_statsd::Limits;
+
+use super::{Config, Span};
+
+impl Config {
+    /// Proves that the values make sense, each and together.
+    ///
+    /// # Errors
+    /// One line that names the key, its value and what would be right.
+    pub fn validate(&self) -> Result<(), String> {
+        let statsd = &self.statsd;
+        at_least_one("statsd.receivers", statsd.receivers)?;
+        at_least_one("statsd.max_series", statsd.max_series)?;
+        at_least_one("statsd.max_timer_samples", statsd.max_timer_samples)?;
+        at_least_one("statsd.max_set_members", statsd.max_set_members)?;
+        between("statsd.max_key_bytes", statsd.max_key_bytes, 1, Limits::MAX_KEY_BYTES)?;
+        between("statsd.max_packet_bytes", statsd.max_packet_bytes, 512, 65_535)?;
+        between("statsd.receive_buffer", statsd.receive_buffer, 4096, 1 << 30)?;
+        lasts("statsd.flush_interval", statsd.flush_interval, Duration::from_secs(1), Duration::from_hours(1))?;
+        if !statsd.flush_interval.get().subsec_nanos().is_multiple_of(1_000_000) {
+            return Err(format!("statsd.flush_interval is {}; it must be whole milliseconds", statsd.flush_interval));
+        }
+        statsd.flush_config().validate().map_err(|error| format!("statsd: {error}"))?;
+
+        at_least_one("carbon.max_connections", self.carbon.max_connections)?;
+        between("carbon.max_line_bytes", self.carbon.max_line_bytes, 64, 1 << 20)?;
+
+        if self.store.path.as_os_str().is_empty() {
+            return Err("store.path is empty; it must name a directory".to_owned());
+        }
+        at_least_one("store.max_series", self.store.max_series)?;
+        lasts("store.block_length", self.store.block_length, Duration::from_mins(10), Duration::from_hours(24 * 7))?;
+        if self.store.retention < self.store.block_length {
+            return Err(format!(
+                "store.retention is {}, shorter than store.block_length, {}",
+                self.store.retention, self.store.block_length
+            ));
+        }
+
+        at_least_one("query.max_series", self.query.max_series)?;
+        at_least_one("query.max_points", self.query.max_points)?;
+        at_least_one("query.max_concurrent", self.query.max_concurrent)?;
+        at_least_one("query.max_targets", self.query.max_targets)?;
+        lasts("query.timeout", self.query.timeout, Duration::from_millis(100), Duration::from_hours(1))?;
+
+        self.validate_access()
+    }
+
+    fn validate_access(&self) -> Result<(), String> {
+        let flight = &self.flight;
+        if flight.tls_certificate.as_os_str().is_empty() != flight.tls_key.as_os_str().is_empty() {
+            return Err("flight.tls_certificate and flight.tls_key go together; one of them is not set".to_owned());
+        }
+        if !flight.tls_client_ca.as_os_str().is_empty() && flight.tls_key.as_os_str().is_empty() {
+            return Err("flight.tls_client_ca needs flight.tls_certificate and flight.tls_key".to_owned());
+        }
+        for (key, token) in [("http.token", &self.http.token), ("flight.token", &flight.token)] {
+            if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+                return Err(format!("{key} may have printable ascii characters only, and no spaces"));
+            }
+        }
+        tracing_subscriber::EnvFilter::try_new(&self.log.level).map(|_| ()).map_err(|error| {
+            format!("log.level is {:?}: {error}; write error, warn, info, debug or trace", self.log.level)
+        })
+    }
+
+    /// What is allowed and yet worth a second look, a line each.
+    pub fn warnings(&self) -> Vec<String> {
+        let open = |listen: SocketAddr| !listen.ip().is_loopback();
+        let mut warnings = Vec::new();
+        if open(self.http.listen) && self.http.token.is_empty() {
+            warnings.push(format!(
+                "http.listen is {}, reachable from other machines, and http.token is not set",
+                self.http.listen
+            ));
+        }
+        if open(self.flight.listen) && self.flight.token.is_empty() {
+            warnings.push(format!(
+                "flight.listen is {}, reachable from other machines, and flight.token is not set",
+                self.flight.listen
+            ));
+        }
+        warnings
+    }
+}
+
+fn at_least_one(key: &str, value: usize) -> Result<(), String> {
+    if value == 0 { Err(format!("{key} is 0; it must be at least 1")) } else { Ok(()) }
+}
+
+fn between(key: &str, value: usize, least: usize, most: usize) -> Result<(), String> {
+    if (least..=most).contains(&value) {
+        return Ok(());
+    }
+    Err(format!("{key} is {value}; it must be from {least} to {most}"))
+}
+
+fn lasts(key: &str, value: Span, least: Duration, most: Duration) -> Result<(), String> {
+    if (least..=most).contains(&value.get()) {
+        return Ok(());
+    }
+    Err(format!("{key} is {value}; it must be from {} to {}", Span::from(least), Span::from(most)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_does_not_go_together_is_said() {
+        let mut config = Config::default();
+        config.store.retention = Span::from_secs(60);
+        assert_eq!(config.validate().unwrap_err(), "store.retention is 1m, shorter than store.block_length, 2h");
+
+        let mut config = Config::default();
+        config.statsd.flush_interval = Span::from_secs(0);
+        assert_eq!(config.validate().unwrap_err(), "statsd.flush_interval is 0s; it must be from 1s to 1h");
+
+        let mut config = Config::default();
+        config.flight.tls_key = "key.pem".into();
+        assert!(config.validate().unwrap_err().contains("go together"));
+
+        let mut config = Config::default();
+        config.statsd.percent_thresholds = vec![0.0];
+        assert!(config.validate().unwrap_err().starts_with("statsd: "));
+    }
+
+    #[test]
+    fn an_open_door_is_a_warning() {
+        let mut config = Config::default();
+        assert!(config.warnings().is_empty());
+        config.http.listen = SocketAddr::from(([0, 0, 0, 0], 8080));
+        assert_eq!(config.warnings().len(), 1);
+        config.http.token = "t".to_owned();
+        assert!(config.warnings().is_empty());
+    }
+}

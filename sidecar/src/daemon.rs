@@ -1,0 +1,260 @@
+//! Starts everything in the order in which it is needed, and stops it in the order in which nothing is lost.
+//!
+//! Start: store, sockets, receivers, flusher, servers. Stop: no new connections, what the kernel handed over is received
+//! and flushed, carbon connections append what they read, servers finish their answers, the store closes.
+
+use std::error::Error as _;
+use std::io;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow_flight::flight_service_server::FlightServiceServer;
+use axum::serve::ListenerExt;
+use metrics_exporter_prometheus::PrometheusBuilder;
+use statline_series::Step;
+use statline_statsd::State;
+use statline_store::{EmbeddedConfig, EmbeddedStore, Store, StoreError};
+use thiserror::Error;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::server::TcpIncoming;
+use tonic::transport::{Certificate, Identity, Server, ServerTlsConfig};
+
+use crate::access::Access;
+use crate::carbon;
+use crate::config::{self, Config};
+use crate::engine::Engine;
+use crate::flight::Flight;
+use crate::flusher::{FlushError, Flusher};
+use crate::http::{self, Shared};
+use crate::receive::{ReceiveConfig, ReceiveError, Receivers};
+use crate::status::Status;
+
+/// How long servers may finish their answers after the last flush.
+const DRAIN: Duration = Duration::from_secs(2);
+
+/// Why the daemon did not start, or did not stop well, in one line.
+#[derive(Debug, Error)]
+pub enum DaemonError {
+    /// The store.
+    #[error("{0}")]
+    Store(#[from] StoreError),
+    /// The statsd sockets.
+    #[error("statsd.listen: {0}{reason}", reason = .0.source().map_or_else(String::new, |source| format!(": {source}")))]
+    Receive(#[from] ReceiveError),
+    /// Another socket.
+    #[error("{key}: cannot listen on {address}: {source}")]
+    Listen {
+        /// The key of the configuration.
+        key: &'static str,
+        /// The address it holds.
+        address: SocketAddr,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The flusher.
+    #[error("{0}")]
+    Flush(#[from] FlushError),
+    /// A certificate or key.
+    #[error("{key}: cannot read {path}: {reason}")]
+    Tls {
+        /// The key of the configuration.
+        key: &'static str,
+        /// The file it names.
+        path: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Anything that a valid configuration cannot cause.
+    #[error("{0}")]
+    Other(String),
+}
+
+/// Runs until SIGTERM or SIGINT.
+///
+/// # Errors
+/// When something could not start, or points could not be stored at the end.
+pub async fn run(config: Config) -> Result<(), DaemonError> {
+    // Without a handle on the signals there would be no orderly stop, so they come first.
+    let mut terminate = signal(SignalKind::terminate()).map_err(|error| DaemonError::Other(error.to_string()))?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(|error| DaemonError::Other(error.to_string()))?;
+    let daemon = Daemon::start(config).await?;
+    tokio::select! {
+        _ = terminate.recv() => tracing::info!("SIGTERM: stopping"),
+        _ = interrupt.recv() => tracing::info!("SIGINT: stopping"),
+        () = daemon.failed.cancelled() => tracing::error!("something failed for good: stopping"),
+    }
+    daemon.stop().await
+}
+
+struct Daemon {
+    store: Arc<dyn Store>,
+    stop: CancellationToken,
+    /// Cancelled when the flusher ends, which it does by itself only when it cannot go on.
+    failed: CancellationToken,
+    flusher: JoinHandle<Result<(), FlushError>>,
+    carbon: Vec<JoinHandle<()>>,
+    servers: Vec<JoinHandle<()>>,
+}
+
+impl Daemon {
+    async fn start(config: Config) -> Result<Self, DaemonError> {
+        for warning in config.warnings() {
+            tracing::warn!("{warning}");
+        }
+        let metrics = PrometheusBuilder::new()
+            .install_recorder()
+            .map_err(|error| DaemonError::Other(format!("the metrics recorder could not start: {error}")))?;
+        // Validation has bounded the interval to whole milliseconds above 0.
+        let step = Step::from_duration(config.statsd.flush_interval.get()).unwrap_or(Step::SECOND);
+
+        let store = open_store(&config.store, step).await?;
+        let http_listener = listen("http.listen", config.http.listen).await?;
+        let flight_listener = listen("flight.listen", config.flight.listen).await?;
+        let mut carbon_listeners = Vec::new();
+        for address in &config.carbon.listen {
+            carbon_listeners.push(listen("carbon.listen", *address).await?);
+        }
+        let tls = flight_tls(&config.flight)?;
+        let receivers = Receivers::start(&ReceiveConfig {
+            listen: config.statsd.listen.clone(),
+            threads: config.statsd.receivers,
+            receive_buffer: config.statsd.receive_buffer,
+            max_packet_bytes: config.statsd.max_packet_bytes,
+            limits: config.statsd.limits(),
+        })?;
+        tracing::info!(
+            statsd = ?receivers.local_addrs(),
+            carbon = ?carbon_listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect::<Vec<_>>(),
+            http = ?http_listener.local_addr().ok(),
+            flight = ?flight_listener.local_addr().ok(),
+            store = %config.store.path.display(),
+            series = store.stats().series,
+            "ready"
+        );
+
+        let stop = CancellationToken::new();
+        let (flush_sender, flushed) = watch::channel(None);
+        let received = receivers.stats();
+        let state = State::new(config.statsd.flush_config(), &config.statsd.limits())
+            .map_err(|error| DaemonError::Other(error.to_string()))?;
+        let flusher = Flusher::new(receivers, state, Arc::clone(&store), step, flush_sender).await?;
+        let status = Arc::new(Status::new(Arc::clone(&store), step, flushed.clone()));
+        let engine = Engine::new(Arc::clone(&store), config.query.clone(), step, flushed);
+
+        let connections = Arc::new(Semaphore::new(config.carbon.max_connections));
+        let carbon = carbon_listeners
+            .into_iter()
+            .map(|listener| {
+                let (store, stop) = (Arc::clone(&store), stop.clone());
+                tokio::spawn(carbon::serve(listener, store, config.carbon.clone(), Arc::clone(&connections), stop))
+            })
+            .collect();
+        let shared =
+            Shared { engine: engine.clone(), status, received, metrics, access: Access::new(&config.http.token) };
+        let flight = Flight::new(engine, Access::new(&config.flight.token));
+        let servers = vec![
+            tokio::spawn(serve_http(http_listener, shared, stop.clone())),
+            tokio::spawn(serve_flight(flight_listener, tls, flight, stop.clone())?),
+        ];
+        let failed = CancellationToken::new();
+        let ended = failed.clone().drop_guard();
+        let flushing = flusher.run(stop.clone());
+        let flusher = tokio::spawn(async move {
+            let _ended = ended;
+            flushing.await
+        });
+        Ok(Self { store, stop, failed, flusher, carbon, servers })
+    }
+
+    async fn stop(self) -> Result<(), DaemonError> {
+        self.stop.cancel();
+        let flushed = self.flusher.await.map_err(|error| DaemonError::Other(format!("the flusher failed: {error}")))?;
+        let deadline = tokio::time::Instant::now() + DRAIN;
+        for mut task in self.carbon.into_iter().chain(self.servers) {
+            if tokio::time::timeout_at(deadline, &mut task).await.is_err() {
+                tracing::warn!("an answer took too long to finish and is cut off");
+                task.abort();
+            }
+        }
+        self.store.close().await?;
+        flushed?;
+        tracing::info!("stopped");
+        Ok(())
+    }
+}
+
+async fn open_store(config: &config::Store, step: Step) -> Result<Arc<dyn Store>, DaemonError> {
+    let mut embedded = EmbeddedConfig::at(&config.path);
+    embedded.resolution = step;
+    embedded.retention = config.retention.get();
+    embedded.block_length = config.block_length.get();
+    embedded.max_series = config.max_series;
+    embedded.head_memory = config.head_memory;
+    embedded.cache_memory = config.cache_memory;
+    let opened = tokio::task::spawn_blocking(move || EmbeddedStore::open(embedded)).await;
+    let store = opened.map_err(|error| DaemonError::Other(format!("the store failed to open: {error}")))??;
+    Ok(Arc::new(store))
+}
+
+async fn listen(key: &'static str, address: SocketAddr) -> Result<TcpListener, DaemonError> {
+    TcpListener::bind(address).await.map_err(|source| DaemonError::Listen { key, address, source })
+}
+
+async fn serve_http(listener: TcpListener, shared: Shared, stop: CancellationToken) {
+    let listener = listener.tap_io(|stream| {
+        // Without it an answer waits for the client's delayed acknowledgement.
+        let _ = stream.set_nodelay(true);
+    });
+    let served = axum::serve(listener, http::router(shared)).with_graceful_shutdown(stop.cancelled_owned()).await;
+    if let Err(error) = served {
+        tracing::error!(%error, "the http server ended");
+    }
+}
+
+fn serve_flight(
+    listener: TcpListener,
+    tls: Option<ServerTlsConfig>,
+    flight: Flight,
+    stop: CancellationToken,
+) -> Result<impl Future<Output = ()> + Send + use<>, DaemonError> {
+    let mut server = Server::builder();
+    if let Some(tls) = tls {
+        server = server
+            .tls_config(tls)
+            .map_err(|error| DaemonError::Other(format!("flight.tls_certificate and flight.tls_key: {error}")))?;
+    }
+    let router = server.add_service(FlightServiceServer::new(flight));
+    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+    Ok(async move {
+        if let Err(error) = router.serve_with_incoming_shutdown(incoming, stop.cancelled_owned()).await {
+            tracing::error!(%error, "the flight server ended");
+        }
+    })
+}
+
+fn flight_tls(config: &config::Flight) -> Result<Option<ServerTlsConfig>, DaemonError> {
+    if config.tls_key.as_os_str().is_empty() {
+        return Ok(None);
+    }
+    let certificate = read_pem("flight.tls_certificate", &config.tls_certificate)?;
+    let key = read_pem("flight.tls_key", &config.tls_key)?;
+    let mut tls = ServerTlsConfig::new().identity(Identity::from_pem(certificate, key));
+    if !config.tls_client_ca.as_os_str().is_empty() {
+        tls = tls.client_ca_root(Certificate::from_pem(read_pem("flight.tls_client_ca", &config.tls_client_ca)?));
+    }
+    Ok(Some(tls))
+}
+
+fn read_pem(key: &'static str, path: &Path) -> Result<String, DaemonError> {
+    std::fs::read_to_string(path).map_err(|error| DaemonError::Tls {
+        key,
+        path: path.display().to_string(),
+        reason: error.to_string(),
+    })
+}

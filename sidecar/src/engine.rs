@@ -1,0 +1,238 @@
+//! From a target to series: parse, fetch what it needs in parallel, evaluate, consolidate.
+//!
+//! The language is pure and knows no store, the store knows no language; here they meet. Every way in (HTTP, Flight, the
+//! command line) asks through this, so that limits and time-outs are the same everywhere.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono_tz::Tz;
+use futures::future::try_join_all;
+use statline_flight::action::{Find, FindNode, Health, TagValues, Tags};
+use statline_graphite::{Context, EvalError, Expr, FetchRequest, Fetched, FetchedSeries, Progress, Series};
+use statline_series::{PathPattern, Step, TimeRange, Timestamp};
+use statline_store::{Fetch, Resolution, Selection, Store, StoreError};
+use thiserror::Error;
+use tokio::sync::{Semaphore, watch};
+
+use crate::config;
+
+/// Why a query has no answer, in one line.
+#[derive(Debug, Error)]
+pub enum QueryError {
+    /// The question is wrong.
+    #[error("{0}")]
+    Bad(String),
+    /// The question is over a limit.
+    #[error("{0}")]
+    Limit(String),
+    /// It took too long.
+    #[error("the query took longer than query.timeout, {}", config::Span::from(*.0))]
+    Timeout(Duration),
+    /// The store failed.
+    #[error("{0}")]
+    Store(#[source] StoreError),
+    /// A bug of ours.
+    #[error("the query failed inside statlined: {0}")]
+    Internal(String),
+}
+
+impl From<StoreError> for QueryError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::TooManySeries { .. } | StoreError::TooManyPoints { .. } => Self::Limit(error.to_string()),
+            _ => Self::Store(error),
+        }
+    }
+}
+
+impl From<EvalError> for QueryError {
+    fn from(error: EvalError) -> Self {
+        Self::Bad(error.to_string())
+    }
+}
+
+/// The span of time that a target is evaluated over, and how.
+#[derive(Clone, Debug)]
+pub struct Window {
+    /// Excluded start.
+    pub from: Timestamp,
+    /// Included end.
+    pub until: Timestamp,
+    /// The instant that counts as now.
+    pub now: Timestamp,
+    /// The zone of functions that align to days.
+    pub zone: Tz,
+    /// The most points of a series.
+    pub max_data_points: Option<usize>,
+}
+
+/// Answers questions from a store. Cheap to clone.
+#[derive(Clone)]
+pub struct Engine {
+    store: Arc<dyn Store>,
+    limits: config::Query,
+    step: Step,
+    running: Arc<Semaphore>,
+    flushed: watch::Receiver<Option<Timestamp>>,
+}
+
+impl Engine {
+    /// An engine on a store whose series have this step. `flushed` tells the end of the last flush.
+    pub fn new(
+        store: Arc<dyn Store>,
+        limits: config::Query,
+        step: Step,
+        flushed: watch::Receiver<Option<Timestamp>>,
+    ) -> Self {
+        let running = Arc::new(Semaphore::new(limits.max_concurrent));
+        Self { store, limits, step, running, flushed }
+    }
+
+    /// The most targets in one request.
+    pub const fn max_targets(&self) -> usize {
+        self.limits.max_targets
+    }
+
+    /// Tells the end of each flush, once its points can be read.
+    pub fn flushed(&self) -> watch::Receiver<Option<Timestamp>> {
+        self.flushed.clone()
+    }
+
+    /// The series that a target evaluates to.
+    ///
+    /// # Errors
+    /// See [`QueryError`].
+    pub async fn graphite(&self, target: &str, window: &Window) -> Result<Vec<Series>, QueryError> {
+        let target = statline_graphite::parse(target).map_err(|error| QueryError::Bad(error.to_string()))?;
+        let timeout = self.limits.timeout.get();
+        let answer = async {
+            // The semaphore is never closed.
+            let _running = self.running.acquire().await.map_err(|error| QueryError::Internal(error.to_string()))?;
+            self.evaluate(target, self.context(window)).await
+        };
+        tokio::time::timeout(timeout, answer).await.unwrap_or(Err(QueryError::Timeout(timeout)))
+    }
+
+    fn context(&self, window: &Window) -> Context {
+        let mut context = Context::new(window.from, window.until, window.now);
+        context.zone = window.zone;
+        context.max_data_points = window.max_data_points;
+        context.step_hint = self.step;
+        context.limits.max_series = self.limits.max_series;
+        context.limits.max_points = self.limits.max_points;
+        context
+    }
+
+    async fn evaluate(&self, target: Expr, context: Context) -> Result<Vec<Series>, QueryError> {
+        let (target, context) = (Arc::new(target), Arc::new(context));
+        let mut requests = statline_graphite::plan(&target, &context)?;
+        let mut fetched = Fetched::default();
+        loop {
+            let answers = try_join_all(requests.iter().map(|request| self.fetch(request))).await?;
+            for (request, series) in requests.iter().zip(answers) {
+                fetched.insert(request, series);
+            }
+            // Evaluation is arithmetic over millions of values: not for the threads that serve sockets.
+            let (for_target, for_context) = (Arc::clone(&target), Arc::clone(&context));
+            let evaluation = tokio::task::spawn_blocking(move || {
+                let progress = statline_graphite::evaluate(&for_target, &for_context, &fetched)?;
+                Ok::<_, EvalError>(match progress {
+                    Progress::Fetch(missing) => (Progress::Fetch(missing), fetched),
+                    Progress::Done(series) => {
+                        (Progress::Done(statline_graphite::consolidate(series, &for_context)), fetched)
+                    }
+                })
+            });
+            let (progress, so_far) = evaluation.await.map_err(|error| QueryError::Internal(error.to_string()))??;
+            match progress {
+                Progress::Done(series) => return Ok(series),
+                Progress::Fetch(missing) => {
+                    requests = missing;
+                    fetched = so_far;
+                }
+            }
+        }
+    }
+
+    async fn fetch(&self, request: &FetchRequest) -> Result<Vec<FetchedSeries>, QueryError> {
+        let selection = match &request.selection {
+            statline_graphite::Selection::Path(pattern) => Selection::Path(pattern.clone()),
+            statline_graphite::Selection::Matchers(matchers) => Selection::Matchers(matchers.clone()),
+        };
+        let fetch = Fetch {
+            selection,
+            range: request.range,
+            resolution: Resolution::Native,
+            consolidation: None,
+            limits: statline_store::Limits { max_series: self.limits.max_series, max_points: self.limits.max_points },
+        };
+        let series = self.store.fetch(&fetch).await?;
+        Ok(series
+            .into_iter()
+            .map(|series| FetchedSeries { key: series.key, kind: series.kind, values: series.values })
+            .collect())
+    }
+
+    /// One level of the tree of paths.
+    ///
+    /// # Errors
+    /// When the pattern is not valid or the store fails.
+    pub async fn find(&self, find: &Find) -> Result<Vec<FindNode>, QueryError> {
+        let pattern = PathPattern::parse(&find.query).map_err(|error| QueryError::Bad(error.to_string()))?;
+        let nodes = self.store.find(&pattern, find.span.range()).await?;
+        Ok(nodes
+            .into_iter()
+            .map(|node| FindNode { text: node.name, id: node.path, leaf: node.is_leaf, expandable: node.has_children })
+            .collect())
+    }
+
+    /// The names of tags.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn tags(&self, tags: &Tags) -> Result<Vec<String>, QueryError> {
+        Ok(self.store.tags(&tags.prefix, &[], tags.span.range(), tags.limit as usize).await?)
+    }
+
+    /// The values of a tag.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn tag_values(&self, values: &TagValues) -> Result<Vec<String>, QueryError> {
+        let limit = values.limit as usize;
+        Ok(self.store.tag_values(&values.tag, &values.prefix, &[], values.span.range(), limit).await?)
+    }
+
+    /// How the daemon is.
+    pub fn health(&self) -> Health {
+        Health {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            series: self.store.stats().series,
+            last_flush: *self.flushed.borrow(),
+        }
+    }
+
+    /// The series of a subscription that are new since the flush before: what a target is at one instant.
+    ///
+    /// # Errors
+    /// See [`QueryError`].
+    pub async fn newest(&self, target: &str, zone: Tz, flush: Timestamp) -> Result<Vec<Series>, QueryError> {
+        let range = TimeRange::new(flush.offset(-self.step.millis()), flush);
+        let window = Window { from: range.from, until: range.until, now: flush, zone, max_data_points: None };
+        self.graphite(target, &window).await
+    }
+}
+
+/// An IANA time zone; an empty text is UTC.
+///
+/// # Errors
+/// When there is no such zone.
+pub fn parse_zone(name: &str) -> Result<Tz, QueryError> {
+    if name.is_empty() || name.eq_ignore_ascii_case("utc") {
+        return Ok(Tz::UTC);
+    }
+    name.parse().map_err(|_| {
+        QueryError::Bad(format!("unknown time zone {name:?}; expected an iana name such as Europe/Berlin"))
+    })
+}

@@ -1,0 +1,231 @@
+//! Closes an interval at each multiple of the flush interval on the wall clock: samples become points, durable and
+//! readable before the flush is reported.
+//!
+//! A flush that comes late closes one longer interval, and neither doubles nor loses any. When the clock jumps back,
+//! nothing is flushed until it has passed the last flush again, so that no point is written over; samples are kept.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use statline_series::{Batch, SeriesKey, Step, TimeRange, Timestamp};
+use statline_statsd::{SelfFigures, State};
+use statline_store::{Refused, Selection, Store, StoreError};
+use thiserror::Error;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::clock;
+use crate::receive::{ReceiveTotals, Receivers, Stopped};
+
+/// The series that every flush writes, in the legacy namespace and in the other, by which a restart knows when the last
+/// one was.
+const FLUSH_MARKS: [&str; 2] = ["statsd.numStats", "stats.statsd.numStats"];
+/// The most batches kept for a store that refuses them.
+const MAX_WAITING_BATCHES: usize = 360;
+
+/// Why flushing ended before it was told to, or did not end well.
+#[derive(Debug, Error)]
+pub enum FlushError {
+    /// The store did not take the last points.
+    #[error("the open interval could not be stored: {0}")]
+    Store(#[from] StoreError),
+    /// A bug of ours; a restart receives again.
+    #[error("a thread that receives statsd packets has died")]
+    ReceiverDied,
+}
+
+/// Owns the receivers and what they gathered.
+pub struct Flusher {
+    receivers: Receivers,
+    state: State,
+    store: Arc<dyn Store>,
+    step: Step,
+    /// Batches that the store has not taken yet, oldest first.
+    waiting: Vec<Batch>,
+    last: Last,
+    flushed: watch::Sender<Option<Timestamp>>,
+}
+
+/// What the last flush left behind.
+#[derive(Default)]
+struct Last {
+    at: Option<Timestamp>,
+    totals: ReceiveTotals,
+    took: Duration,
+    failed_at: Option<Timestamp>,
+    points: usize,
+}
+
+impl Flusher {
+    /// A flusher that goes on after the last flush that the store remembers. `flushed` is told of each flush.
+    ///
+    /// # Errors
+    /// When the store cannot be asked.
+    pub async fn new(
+        receivers: Receivers,
+        state: State,
+        store: Arc<dyn Store>,
+        step: Step,
+        flushed: watch::Sender<Option<Timestamp>>,
+    ) -> Result<Self, StoreError> {
+        let before = last_flush_in(store.as_ref()).await?;
+        // A mark from the future (the clock was wrong then) must not silence the flushes of today.
+        let at = before.filter(|at| *at <= clock::now().offset(step.millis()));
+        let last = Last { at, ..Last::default() };
+        Ok(Self { receivers, state, store, step, waiting: Vec::new(), last, flushed })
+    }
+
+    /// Flushes until it is told to stop, then once more for what had been received by then.
+    ///
+    /// # Errors
+    /// When a receiver thread has died, or the points of the last flush could not be stored.
+    pub async fn run(mut self, stop: CancellationToken) -> Result<(), FlushError> {
+        loop {
+            if !self.receivers.is_healthy() {
+                self.finish().await?;
+                return Err(FlushError::ReceiverDied);
+            }
+            let boundary = self.next_boundary();
+            // Sleeping no longer than a step at once, a clock that is set forth is noticed in time.
+            let sleep = clock::until(boundary).min(Duration::from_millis(self.step.millis().unsigned_abs()));
+            tokio::select! {
+                () = stop.cancelled() => break,
+                () = tokio::time::sleep(sleep) => {}
+            }
+            if clock::now() >= boundary {
+                let at = clock::now().align_down(self.step);
+                let mut refused = 0;
+                self.receivers.collect(|table| refused += self.state.absorb(table));
+                report_limited(refused);
+                self.flush(at).await;
+            }
+        }
+        Ok(self.finish().await?)
+    }
+
+    /// The first multiple of the step that is in the future and after the last flush.
+    fn next_boundary(&self) -> Timestamp {
+        let next = clock::now().align_down(self.step).offset(self.step.millis());
+        self.last.at.map_or(next, |last| next.max(last.offset(self.step.millis())))
+    }
+
+    async fn finish(mut self) -> Result<(), StoreError> {
+        let boundary = self.next_boundary();
+        let receivers = self.receivers;
+        let stats = receivers.stats();
+        let stopped = tokio::task::spawn_blocking(move || receivers.stop()).await;
+        let Stopped { tables, unread } = stopped.map_err(|_| StoreError::Panicked("stop the receivers"))?;
+        if unread {
+            tracing::warn!("the kernel still held packets when receiving had to stop");
+        }
+        report_limited(tables.into_iter().map(|mut table| self.state.absorb(&mut table)).sum());
+        let totals = stats.totals();
+        let (batch, totals) = close(&mut self.state, &self.last, totals, self.step, boundary);
+        tracing::info!(points = batch.len(), packets = totals.packets, "the open interval is flushed");
+        self.waiting.push(batch);
+        for batch in self.waiting {
+            let appended = self.store.append(batch).await?;
+            report_refused(appended.refused);
+        }
+        Ok(())
+    }
+
+    async fn flush(&mut self, at: Timestamp) {
+        let began = Instant::now();
+        let totals = self.receivers.stats().totals();
+        let (batch, totals) = close(&mut self.state, &self.last, totals, self.step, at);
+        let points = batch.len();
+        report_lost(&self.last.totals, &totals);
+        if self.waiting.len() >= MAX_WAITING_BATCHES {
+            let lost = self.waiting.remove(0);
+            metrics::counter!("statline_flush_lost_points_total").increment(lost.len() as u64);
+            tracing::error!(points = lost.len(), "the store has refused flushes for too long, the oldest is given up");
+        }
+        self.waiting.push(batch);
+        self.last.failed_at = self.store_waiting().await.err().map(|error| {
+            tracing::error!(%error, waiting = self.waiting.len(), "a flush could not be stored and will be tried again");
+            metrics::counter!("statline_flush_failures_total").increment(1);
+            at
+        });
+        self.last = Last { at: Some(at), totals, took: began.elapsed(), failed_at: self.last.failed_at, points };
+        metrics::gauge!("statline_flush_points").set(points as f64);
+        metrics::gauge!("statline_flush_duration_seconds").set(self.last.took.as_secs_f64());
+        metrics::gauge!("statline_statsd_series").set(self.state.series() as f64);
+        metrics::counter!("statline_flushes_total").increment(1);
+        if self.last.failed_at.is_none() {
+            metrics::gauge!("statline_flush_last_timestamp_seconds").set(at.millis() as f64 / 1000.0);
+            self.flushed.send_replace(Some(at));
+            tracing::debug!(%at, points, took = ?self.last.took, "flushed");
+        }
+    }
+
+    async fn store_waiting(&mut self) -> Result<(), StoreError> {
+        while let Some(batch) = self.waiting.first() {
+            // The batch is cloned so that it is still here should the store fail: keys are shared, points are small.
+            let appended = self.store.append(batch.clone()).await?;
+            report_refused(appended.refused);
+            self.waiting.remove(0);
+        }
+        Ok(())
+    }
+}
+
+/// Turns what was gathered into a batch of points at `at`.
+fn close(state: &mut State, last: &Last, totals: ReceiveTotals, step: Step, at: Timestamp) -> (Batch, ReceiveTotals) {
+    let kernel_drops = totals.kernel_drops.saturating_sub(last.totals.kernel_drops);
+    if kernel_drops > 0 {
+        state.add_count("statsd.kernel_drops", kernel_drops as f64);
+    }
+    let figures = SelfFigures {
+        packets_received: totals.packets.saturating_sub(last.totals.packets),
+        metrics_received: totals.lines.saturating_sub(last.totals.lines),
+        bad_lines_seen: totals.bad_lines.saturating_sub(last.totals.bad_lines),
+        timestamp_lag: last.at.map(|last| at.millis().saturating_sub(last.millis()) as f64 / 1000.0 - step.seconds()),
+        processing_time: last.took.as_secs_f64() * 1000.0,
+        calculation_time: last.took.as_secs_f64() * 1000.0,
+        last_exception: last.failed_at.map_or(0.0, |failed| failed.seconds() as f64),
+        last_flush: last.at.map_or(0.0, |at| at.seconds() as f64),
+        flush_time: last.took.as_secs_f64() * 1000.0,
+        flush_length: last.points as f64,
+    };
+    // A flush that comes late closes a longer interval, and its rates are over that.
+    let interval =
+        last.at.and_then(|last| Step::from_millis(at.millis().saturating_sub(last.millis()))).unwrap_or(step);
+    (state.flush(interval, at, &figures), totals)
+}
+
+async fn last_flush_in(store: &dyn Store) -> Result<Option<Timestamp>, StoreError> {
+    let marks = FLUSH_MARKS.iter().filter_map(|mark| SeriesKey::from_name(mark).ok()).collect();
+    let found = store.select(&Selection::Keys(marks), TimeRange::ALL).await?;
+    Ok(found.into_iter().map(|series| series.last_seen).max())
+}
+
+fn report_refused(refused: Refused) {
+    if refused.total() > 0 {
+        tracing::warn!(?refused, "the store did not take every point of a flush");
+    }
+}
+
+/// Says that names were refused since there are as many as there may be.
+fn report_limited(series: u64) {
+    if series > 0 {
+        metrics::counter!("statline_statsd_refused_series_total").increment(series);
+        tracing::warn!(series, "new names were refused, there are as many as statsd.max_series");
+    }
+}
+
+/// Says what was lost or refused in an interval, once, rather than for each packet.
+fn report_lost(before: &ReceiveTotals, now: &ReceiveTotals) {
+    let kernel_drops = now.kernel_drops.saturating_sub(before.kernel_drops);
+    let bad_lines = now.bad_lines.saturating_sub(before.bad_lines);
+    let limited = now.limited.saturating_sub(before.limited);
+    if kernel_drops > 0 {
+        tracing::warn!(
+            packets = kernel_drops,
+            "the kernel dropped packets since its buffer was full; raise statsd.receive_buffer or statsd.receivers"
+        );
+    }
+    if bad_lines + limited > 0 {
+        tracing::warn!(bad_lines, limited, "lines were refused; /statsd/refusals shows the last of them");
+    }
+}

@@ -1,0 +1,65 @@
+//! `/render`: targets over a span of time, as JSON.
+
+use axum::extract::State;
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+use chrono_tz::Tz;
+use futures::future::try_join_all;
+use statline_series::Timestamp;
+
+use super::params::Params;
+use super::{Shared, json};
+use crate::clock;
+use crate::engine::{QueryError, Window};
+
+/// Handles GET and POST.
+pub async fn render(State(shared): State<Shared>, params: Params) -> Response {
+    match answer(&shared, &params).await {
+        Ok(json) => ([(header::CONTENT_TYPE, "application/json")], json).into_response(),
+        Err(error) => error.into_response(),
+    }
+}
+
+async fn answer(shared: &Shared, params: &Params) -> Result<String, QueryError> {
+    let format = params.get("format").unwrap_or("json");
+    if format != "json" {
+        return Err(QueryError::Bad(format!("format is {format:?}; only json is served")));
+    }
+    let targets: Vec<&str> = params.all("target").collect();
+    let limit = shared.engine.max_targets();
+    if targets.len() > limit {
+        return Err(QueryError::Limit(format!(
+            "the request has {} targets, more than query.max_targets, {limit}",
+            targets.len()
+        )));
+    }
+    let window = window(params, clock::now())?;
+    // Targets of one request are evaluated side by side.
+    let answers = try_join_all(targets.iter().map(|target| shared.engine.graphite(target, &window))).await?;
+    let series: Vec<_> = answers.into_iter().flatten().collect();
+    let skip_empty = params.get("noNullPoints").is_some();
+    tokio::task::spawn_blocking(move || json::render(&series, skip_empty))
+        .await
+        .map_err(|error| QueryError::Internal(error.to_string()))
+}
+
+fn window(params: &Params, now: Timestamp) -> Result<Window, QueryError> {
+    // As in Graphite, a zone that does not exist is none.
+    let zone: Tz = params.get("tz").and_then(|name| name.parse().ok()).unwrap_or(Tz::UTC);
+    let instant = |name: &str, default: &str| {
+        let text = params.get(name).unwrap_or(default);
+        statline_graphite::time::parse_at(text, now, zone)
+            .map_err(|error| QueryError::Bad(format!("{name} is {text:?}: {error}")))
+    };
+    let (from, until) = (instant("from", "-1d")?, instant("until", "now")?);
+    if from == until {
+        return Err(QueryError::Bad("from and until are the same instant; the range is empty".to_owned()));
+    }
+    let max_data_points = match params.get("maxDataPoints") {
+        None => None,
+        Some(text) => Some(text.parse().ok().filter(|points| *points > 0).ok_or_else(|| {
+            QueryError::Bad(format!("maxDataPoints is {text:?}; expected a whole number of at least 1"))
+        })?),
+    };
+    Ok(Window { from: from.min(until), until: from.max(until), now, zone, max_data_points })
+}

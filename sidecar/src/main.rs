@@ -1,0 +1,98 @@
+//! `statlined`, the Statline sidecar: one daemon in place of a statsd server, Graphite and their glue.
+//!
+//! * [`config`]: what can be set
+//! * [`daemon`]: starts everything, and stops it in order
+//! * [`receive`] → [`flusher`], [`carbon`]: points on their way in
+//! * [`engine`]: questions on their way to the store
+//! * [`http`], [`flight`]: the ways out; [`access`] guards them
+//! * [`status`]: readiness and our own figures
+//! * [`query`]: the command that asks from a terminal
+
+mod access;
+mod carbon;
+mod clock;
+mod config;
+mod daemon;
+mod engine;
+mod flight;
+mod flusher;
+mod http;
+mod logs;
+mod query;
+mod receive;
+mod status;
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use config::{Config, ConfigError};
+
+#[derive(Parser)]
+#[command(name = "statlined", version, about = "statsd in, Graphite and Arrow Flight out")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the daemon
+    Serve(ConfigArgs),
+    /// Prove that a configuration is valid, and show it with every default
+    CheckConfig(ConfigArgs),
+    /// Ask a running daemon for a Graphite target, and show a table with sparklines
+    Query(query::QueryArgs),
+}
+
+#[derive(Args)]
+struct ConfigArgs {
+    /// The configuration file; without one, the defaults and the environment hold
+    #[arg(short, long, env = "STATLINE_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+impl ConfigArgs {
+    fn load(&self) -> Result<Config, ConfigError> {
+        config::load(self.config.as_deref(), std::env::vars())
+    }
+}
+
+fn main() -> ExitCode {
+    let outcome = match Cli::parse().command {
+        Command::Serve(args) => args.load().map_err(Into::into).and_then(serve),
+        Command::CheckConfig(args) => args.load().map_err(Into::into).and_then(|config| check_config(&config)),
+        Command::Query(args) => query::run(&args),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "statlined: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn serve(config: Config) -> Result<(), Box<dyn std::error::Error>> {
+    logs::init(&config.log);
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    Ok(runtime.block_on(daemon::run(config))?)
+}
+
+fn check_config(config: &Config) -> Result<(), Box<dyn std::error::Error>> {
+    let mut shown = config.clone();
+    for secret in [&mut shown.http.token, &mut shown.flight.token] {
+        if !secret.is_empty() {
+            "(set)".clone_into(secret);
+        }
+    }
+    let mut stdout = std::io::stdout().lock();
+    write!(stdout, "{}", toml::to_string(&shown)?)?;
+    for warning in config.warnings() {
+        writeln!(std::io::stderr(), "statlined: warning: {warning}")?;
+    }
+    writeln!(std::io::stderr(), "statlined: the configuration is valid")?;
+    Ok(())
+}

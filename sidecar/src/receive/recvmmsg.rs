@@ -1,0 +1,234 @@
+//! Many datagrams in one system call, and what the kernel says beside them.
+//!
+//! The only module with `unsafe` in it. Everything a call needs is laid out anew for it, so no pointer outlives the call,
+//! and only what that call filled is ever read: the entries beyond its count hold older packets.
+
+#![expect(unsafe_code, reason = "recvmmsg, and three socket options that no safe wrapper offers")]
+
+use std::io;
+use std::mem;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::ptr;
+
+/// How many datagrams a call takes at most.
+const BATCH: u32 = 64;
+
+const BUFFERS: usize = BATCH as usize;
+
+/// Room for one control message that holds a `u32`, aligned as control messages are.
+type Control = [u64; 4];
+
+/// The size of something the kernel is handed, all of which are far smaller than 4 GiB.
+#[expect(clippy::cast_possible_truncation, reason = "sizes of addresses, integers and small arrays")]
+const fn length_of<T>() -> libc::socklen_t {
+    size_of::<T>() as libc::socklen_t
+}
+
+/// Whether a call waits for a datagram.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wait {
+    /// Waits for the first one, as long as the socket's receive timeout; takes what else is there without waiting.
+    ForOne,
+    /// Takes what is there.
+    No,
+}
+
+/// Buffers for a batch of datagrams.
+pub struct PacketBatch {
+    bytes: Vec<u8>,
+    max_packet_bytes: usize,
+    stride: usize,
+    senders: Vec<libc::sockaddr_storage>,
+    controls: Vec<Control>,
+    received: Vec<Received>,
+}
+
+/// What a call said of one datagram.
+#[derive(Clone, Copy, Debug)]
+struct Received {
+    length: usize,
+    truncated: bool,
+    dropped: Option<u32>,
+}
+
+/// One datagram of a batch.
+#[derive(Clone, Copy, Debug)]
+pub struct Packet<'a> {
+    /// Its bytes, as many as fitted.
+    pub bytes: &'a [u8],
+    /// Whether it was longer than its buffer.
+    pub truncated: bool,
+    /// How many datagrams the kernel had dropped at this socket when this one was queued, modulo 2^32; `None` for none.
+    pub dropped: Option<u32>,
+    sender: &'a libc::sockaddr_storage,
+}
+
+impl Packet<'_> {
+    /// Who sent it.
+    pub fn sender(&self) -> Option<SocketAddr> {
+        socket_addr(self.sender)
+    }
+}
+
+impl PacketBatch {
+    /// Buffers for datagrams of up to `max_packet_bytes`.
+    pub fn new(max_packet_bytes: usize) -> Self {
+        // One cache line more than a multiple of 64, so that the buffers do not all begin in the same cache set.
+        let stride = max_packet_bytes.next_multiple_of(128) + 64;
+        // SAFETY: a socket address of zeros is the valid "unspecified family".
+        let no_sender: libc::sockaddr_storage = unsafe { mem::zeroed() };
+        Self {
+            bytes: vec![0; stride * BUFFERS],
+            max_packet_bytes,
+            stride,
+            senders: vec![no_sender; BUFFERS],
+            controls: vec![Control::default(); BUFFERS],
+            received: Vec::with_capacity(BUFFERS),
+        }
+    }
+
+    /// Receives a batch, which takes the place of the last one. At least one datagram when there is no error.
+    ///
+    /// # Errors
+    /// The system's; `WouldBlock` when nothing came in time.
+    pub fn receive(&mut self, socket: BorrowedFd<'_>, wait: Wait) -> io::Result<()> {
+        self.received.clear();
+        let mut buffers = self.bytes.chunks_exact_mut(self.stride);
+        let mut vectors: [libc::iovec; BUFFERS] = std::array::from_fn(|_| {
+            let buffer = buffers.next().map_or(&mut [][..], |buffer| &mut buffer[..self.max_packet_bytes]);
+            libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() }
+        });
+        let (mut vector, mut sender, mut control) =
+            (vectors.iter_mut(), self.senders.iter_mut(), self.controls.iter_mut());
+        let mut headers: [libc::mmsghdr; BUFFERS] = std::array::from_fn(|_| {
+            // SAFETY: a header of zeros and null pointers is valid: it asks for nothing.
+            let mut header: libc::mmsghdr = unsafe { mem::zeroed() };
+            if let (Some(vector), Some(sender), Some(control)) = (vector.next(), sender.next(), control.next()) {
+                header.msg_hdr.msg_iov = ptr::from_mut(vector);
+                header.msg_hdr.msg_iovlen = 1;
+                header.msg_hdr.msg_name = ptr::from_mut(sender).cast();
+                header.msg_hdr.msg_namelen = length_of::<libc::sockaddr_storage>();
+                header.msg_hdr.msg_control = ptr::from_mut(control).cast();
+                header.msg_hdr.msg_controllen = size_of::<Control>() as _;
+            }
+            header
+        });
+        let flags = match wait {
+            // Without it the call would wait for a full batch, and a lone packet would stick.
+            Wait::ForOne => libc::MSG_WAITFORONE,
+            Wait::No => libc::MSG_DONTWAIT,
+        };
+        // SAFETY: each header points to a vector, a name and a control buffer of the lengths it states. All of them are
+        // borrowed mutably from `self` or live on this stack frame, no two overlap, and none is touched during the call.
+        let count =
+            unsafe { libc::recvmmsg(socket.as_raw_fd(), headers.as_mut_ptr(), BATCH, flags as _, ptr::null_mut()) };
+        let count = usize::try_from(count).map_err(|_| io::Error::last_os_error())?;
+        for header in headers.iter().take(count) {
+            self.received.push(Received {
+                length: (header.msg_len as usize).min(self.max_packet_bytes),
+                truncated: header.msg_hdr.msg_flags & libc::MSG_TRUNC != 0,
+                dropped: dropped_before(&header.msg_hdr),
+            });
+        }
+        Ok(())
+    }
+
+    /// The datagrams of the last call.
+    pub fn packets(&self) -> impl Iterator<Item = Packet<'_>> {
+        self.received.iter().zip(self.bytes.chunks_exact(self.stride)).zip(&self.senders).map(
+            |((received, buffer), sender)| Packet {
+                bytes: &buffer[..received.length],
+                truncated: received.truncated,
+                dropped: received.dropped,
+                sender,
+            },
+        )
+    }
+}
+
+/// The drop counter among the control messages of a received datagram. The kernel leaves it out while it is 0.
+fn dropped_before(header: &libc::msghdr) -> Option<u32> {
+    // SAFETY: the header was filled by the call that received it, and its control buffer, of which the kernel set the
+    // length used, is still alive and aligned. The macros stay within that length.
+    unsafe {
+        let mut message = libc::CMSG_FIRSTHDR(header);
+        while !message.is_null() {
+            if (*message).cmsg_level == libc::SOL_SOCKET && (*message).cmsg_type == libc::SO_RXQ_OVFL {
+                return Some(libc::CMSG_DATA(message).cast::<u32>().read_unaligned());
+            }
+            message = libc::CMSG_NXTHDR(header, message);
+        }
+    }
+    None
+}
+
+/// The address that a call wrote.
+fn socket_addr(storage: &libc::sockaddr_storage) -> Option<SocketAddr> {
+    match libc::c_int::from(storage.ss_family) {
+        libc::AF_INET => {
+            // SAFETY: storage is large enough and aligned for any address, and the family says which one it holds.
+            let address = unsafe { &*ptr::from_ref(storage).cast::<libc::sockaddr_in>() };
+            let ip = Ipv4Addr::from(u32::from_be(address.sin_addr.s_addr));
+            Some(SocketAddr::new(IpAddr::V4(ip), u16::from_be(address.sin_port)))
+        }
+        libc::AF_INET6 => {
+            // SAFETY: as above.
+            let address = unsafe { &*ptr::from_ref(storage).cast::<libc::sockaddr_in6>() };
+            let ip = Ipv6Addr::from(address.sin6_addr.s6_addr);
+            Some(SocketAddr::new(ip.to_canonical(), u16::from_be(address.sin6_port)))
+        }
+        _ => None,
+    }
+}
+
+/// Asks for the drop counter beside each datagram.
+///
+/// # Errors
+/// The system's.
+pub fn report_drops(socket: BorrowedFd<'_>) -> io::Result<()> {
+    set_option(socket, libc::SO_RXQ_OVFL, 1)
+}
+
+/// Sizes the receive buffer beyond the system's limit, which takes `CAP_NET_ADMIN`.
+///
+/// # Errors
+/// The system's.
+pub fn force_receive_buffer(socket: BorrowedFd<'_>, bytes: usize) -> io::Result<()> {
+    set_option(socket, libc::SO_RCVBUFFORCE, libc::c_int::try_from(bytes).unwrap_or(libc::c_int::MAX))
+}
+
+fn set_option(socket: BorrowedFd<'_>, option: libc::c_int, value: libc::c_int) -> io::Result<()> {
+    // SAFETY: the value is an int that lives through the call, and its size is stated.
+    let outcome = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            option,
+            ptr::from_ref(&value).cast(),
+            length_of::<libc::c_int>(),
+        )
+    };
+    if outcome == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// How many datagrams the kernel has dropped at this socket up to now, modulo 2^32; `None` on kernels before 4.12.
+///
+/// Unlike the counter beside a datagram, this one is known when nothing more arrives.
+pub fn dropped(socket: BorrowedFd<'_>) -> Option<u32> {
+    /// `SK_MEMINFO_DROPS` of `linux/sock_diag.h`.
+    const DROPS: usize = 8;
+    let mut figures = [0_u32; DROPS + 1];
+    let mut length = length_of::<[u32; DROPS + 1]>();
+    // SAFETY: the kernel writes at most `length` bytes into the array of that size.
+    let outcome = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_MEMINFO,
+            figures.as_mut_ptr().cast(),
+            &raw mut length,
+        )
+    };
+    (outcome == 0 && length == length_of::<[u32; DROPS + 1]>()).then_some(figures[DROPS])
+}

@@ -1,0 +1,79 @@
+//! Whether the daemon is fit to work, and its figures for Prometheus.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use metrics::{counter, gauge};
+use statline_series::{Step, Timestamp};
+use statline_store::Store;
+use tokio::sync::watch;
+
+use crate::clock;
+use crate::receive::ReceiveTotals;
+
+/// How many flushes may be missing before the daemon says that it is not ready.
+const MISSED_FLUSHES: i64 = 3;
+
+/// What is asked by `/ready` and `/metrics`.
+pub struct Status {
+    store: Arc<dyn Store>,
+    step: Step,
+    started: Timestamp,
+    flushed: watch::Receiver<Option<Timestamp>>,
+}
+
+impl Status {
+    /// The status of a daemon that starts now.
+    pub fn new(store: Arc<dyn Store>, step: Step, flushed: watch::Receiver<Option<Timestamp>>) -> Self {
+        Self { store, step, started: clock::now(), flushed }
+    }
+
+    /// Why the daemon is not ready, in one line; `None` when it is.
+    pub fn trouble(&self) -> Option<String> {
+        let last = self.flushed.borrow().unwrap_or(self.started);
+        let silent = clock::now().millis().saturating_sub(last.millis());
+        let allowed = self.step.millis().saturating_mul(MISSED_FLUSHES);
+        (silent > allowed).then(|| {
+            let silent = Duration::from_millis(silent.unsigned_abs()).as_secs();
+            format!("no flush has been stored for {silent} s; the log says why")
+        })
+    }
+
+    /// Publishes what others count, for a scrape.
+    pub fn publish(&self, received: &ReceiveTotals) {
+        counter!("statline_statsd_packets_total").absolute(received.packets);
+        counter!("statline_statsd_bytes_total").absolute(received.bytes);
+        counter!("statline_statsd_lines_total").absolute(received.lines);
+        counter!("statline_statsd_samples_total").absolute(received.samples);
+        counter!("statline_statsd_bad_lines_total").absolute(received.bad_lines);
+        counter!("statline_statsd_limited_samples_total").absolute(received.limited);
+        counter!("statline_statsd_kernel_drops_total").absolute(received.kernel_drops);
+        counter!("statline_statsd_truncated_packets_total").absolute(received.truncated);
+        counter!("statline_statsd_receive_errors_total").absolute(received.errors);
+        for (reason, count) in &received.by_reason {
+            counter!("statline_statsd_refused_total", "reason" => reason.as_str()).absolute(*count);
+        }
+        let store = self.store.stats();
+        gauge!("statline_store_series").set(store.series as f64);
+        gauge!("statline_store_head_points").set(store.head_points as f64);
+        gauge!("statline_store_head_bytes").set(store.head_bytes as f64);
+        gauge!("statline_store_log_bytes").set(store.log_bytes as f64);
+        gauge!("statline_store_blocks").set(store.blocks as f64);
+        gauge!("statline_store_block_points").set(store.block_points as f64);
+        gauge!("statline_store_block_bytes").set(store.block_bytes as f64);
+        counter!("statline_store_appended_points_total").absolute(store.appended_points);
+        counter!("statline_store_failed_appends_total").absolute(store.failed_appends);
+        counter!("statline_store_cuts_total").absolute(store.cuts);
+        counter!("statline_store_failed_cuts_total").absolute(store.failed_cuts);
+        counter!("statline_store_corrupt_chunks_total").absolute(store.corrupt_chunks);
+        let refused = store.refused;
+        for (reason, count) in [
+            ("too_old", refused.too_old),
+            ("too_new", refused.too_new),
+            ("series_limit", refused.series_limit),
+            ("not_a_number", refused.not_a_number),
+        ] {
+            counter!("statline_store_refused_points_total", "reason" => reason).absolute(count);
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! Series as frames.
+//!
+//! Series that share a grid share a wide frame, so that their times are sent once; otherwise each has a frame of its own.
+//! Labels are kept, and made unique where a function left two series with the same ones, since alerting needs to tell them
+//! apart; the legend's name is kept beside them.
+
+use std::collections::{BTreeMap, HashMap};
+
+use grafana_plugin::{Field, Frame, FrameType};
+use statline_flight::SeriesRow;
+use statline_series::Values;
+
+/// What a field with values is called; legends show its display name.
+const VALUE: &str = "value";
+
+/// The frames of an answer. None when there are no series, which Grafana shows as "no data".
+pub fn series(rows: &[SeriesRow], executed: Option<&str>) -> Vec<Frame> {
+    let labels = unique_labels(rows);
+    let mut frames = match rows {
+        [] => Vec::new(),
+        [first, rest @ ..] if !rest.is_empty() && rest.iter().all(|row| same_grid(&first.values, &row.values)) => {
+            let times = first.values.points().map(|point| point.timestamp.millis());
+            let mut frame = Frame::new("", FrameType::TimeSeriesWide).with_field(Field::time_ms("time", times));
+            for (row, labels) in rows.iter().zip(labels) {
+                frame = frame.with_field(value_field(row, labels));
+            }
+            vec![frame]
+        }
+        _ => rows
+            .iter()
+            .zip(labels)
+            .map(|(row, labels)| {
+                let times = row.values.points().map(|point| point.timestamp.millis());
+                Frame::new(&row.name, FrameType::TimeSeriesMulti)
+                    .with_field(Field::time_ms("time", times))
+                    .with_field(value_field(row, labels))
+            })
+            .collect(),
+    };
+    if let (Some(first), Some(executed)) = (frames.first_mut(), executed) {
+        first.meta.executed_query_string = executed.to_owned();
+    }
+    frames
+}
+
+fn value_field(row: &SeriesRow, labels: BTreeMap<String, String>) -> Field {
+    Field::float64_nan_is_null(VALUE, row.values.values().iter().copied())
+        .with_labels(labels)
+        .with_display_name(&row.name)
+}
+
+fn same_grid(left: &Values, right: &Values) -> bool {
+    match (left, right) {
+        (
+            Values::Regular { start, step, values },
+            Values::Regular { start: other_start, step: other_step, values: other_values },
+        ) => start == other_start && step == other_step && values.len() == other_values.len(),
+        _ => false,
+    }
+}
+
+/// Each row's labels; rows whose labels would be the same get their own name as `name`.
+fn unique_labels(rows: &[SeriesRow]) -> Vec<BTreeMap<String, String>> {
+    let mut seen: HashMap<&BTreeMap<String, String>, usize> = HashMap::with_capacity(rows.len());
+    for row in rows {
+        *seen.entry(&row.labels).or_default() += 1;
+    }
+    rows.iter()
+        .map(|row| {
+            let mut labels = row.labels.clone();
+            if seen.get(&row.labels).is_some_and(|count| *count > 1) {
+                labels.insert("name".to_owned(), row.name.clone());
+            }
+            labels
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use statline_series::{Step, Timestamp};
+
+    fn row(name: &str, start: i64, labels: &[(&str, &str)]) -> SeriesRow {
+        SeriesRow {
+            name: name.to_owned(),
+            labels: labels.iter().map(|(tag, value)| ((*tag).to_owned(), (*value).to_owned())).collect(),
+            path_expression: "a.*".to_owned(),
+            values: Values::Regular {
+                start: Timestamp::from_seconds(start),
+                step: Step::SECOND,
+                values: vec![1.0, f64::NAN, 3.0],
+            },
+        }
+    }
+
+    #[test]
+    fn series_on_one_grid_share_a_wide_frame() {
+        let frames = series(&[row("a", 10, &[("name", "a")]), row("b", 10, &[("name", "b")])], Some("a.*"));
+        assert_eq!(frames.len(), 1);
+        let frame = &frames[0];
+        assert_eq!(frame.meta.frame_type, Some(FrameType::TimeSeriesWide));
+        assert_eq!(frame.meta.executed_query_string, "a.*");
+        assert_eq!(frame.fields.len(), 3);
+        assert_eq!(frame.fields[0].time_ms_at(1), Some(11_000));
+        assert_eq!(frame.fields[1].number(1), None);
+        assert_eq!(frame.fields[2].number(2), Some(3.0));
+        assert_eq!(frame.fields[2].labels.as_ref().unwrap()["name"], "b");
+        assert_eq!(frame.fields[2].config.as_ref().unwrap().display_name_from_ds, "b");
+    }
+
+    #[test]
+    fn series_on_grids_of_their_own_have_frames_of_their_own() {
+        let frames = series(&[row("a", 10, &[]), row("b", 11, &[])], None);
+        assert_eq!(frames.iter().map(|frame| frame.name.as_str()).collect::<Vec<_>>(), ["a", "b"]);
+        assert!(frames.iter().all(|frame| frame.meta.frame_type == Some(FrameType::TimeSeriesMulti)));
+        assert!(series(&[], None).is_empty());
+    }
+
+    #[test]
+    fn labels_that_would_be_the_same_are_told_apart_by_name() {
+        let frames = series(&[row("a", 10, &[("name", "x")]), row("b", 10, &[("name", "x")])], None);
+        let names: Vec<_> =
+            frames[0].fields[1..].iter().map(|field| field.labels.as_ref().unwrap()["name"].clone()).collect();
+        assert_eq!(names, ["a", "b"]);
+    }
+}

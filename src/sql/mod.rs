@@ -1,0 +1,55 @@
+//! The half that PostgreSQL answers, read only.
+//!
+//! A statement's way: [`lexer`] finds its macros, [`macros`] expands them, [`run`] executes it in a read-only transaction
+//! on a connection of [`connect`], [`columns`] turns rows into typed columns as they arrive, [`shape`] makes frames of
+//! those, and [`fill`] puts in what a group left out.
+
+mod columns;
+mod connect;
+mod fill;
+mod lexer;
+mod macros;
+mod run;
+mod shape;
+
+use grafana_plugin::{DataQuery, Frame, Notice, QueryError, RequestContext};
+
+pub use connect::{Postgres, PostgresSettings, SslMode};
+
+use crate::query::{Format, SqlQuery};
+use macros::MacroContext;
+
+/// The key of Grafana's own row limit in the configuration that it sends with a request.
+const GRAFANA_ROW_LIMIT: &str = "GF_SQL_ROW_LIMIT";
+
+/// Answers a SQL query.
+///
+/// # Errors
+/// 400 for what the author can mend, 504 for a timeout, 502 when PostgreSQL is away.
+pub async fn answer(
+    postgres: &Postgres,
+    context: &RequestContext,
+    query: &DataQuery,
+    sql: &SqlQuery,
+) -> Result<Vec<Frame>, QueryError> {
+    let macro_context = MacroContext::new(query.time_range, query.interval, &sql.timezone)?;
+    let expanded = macros::expand(&sql.text, &macro_context)?;
+    let limit = row_limit(postgres.settings().row_limit, context);
+    let answer = run::select(postgres, &expanded.text, limit).await?;
+    let mut frame = match sql.format {
+        Format::Table => shape::table(answer.columns)?,
+        Format::TimeSeries => shape::time_series(answer.columns, expanded.fill.as_ref())?,
+    };
+    if answer.cut {
+        frame = frame.with_notice(Notice::warning(format!(
+            "the result was cut at the limit of {limit} rows; narrow the query or raise the datasource's row limit"
+        )));
+    }
+    Ok(vec![frame.with_executed_query(&expanded.text)])
+}
+
+/// The smaller of the datasource's limit and Grafana's.
+fn row_limit(own: usize, context: &RequestContext) -> usize {
+    let grafana = context.plugin.grafana_config.get(GRAFANA_ROW_LIMIT).and_then(|limit| limit.parse().ok());
+    grafana.filter(|limit| *limit > 0).map_or(own, |limit: usize| limit.min(own))
+}
