@@ -128,11 +128,14 @@ impl Daemon {
             max_packet_bytes: config.statsd.max_packet_bytes,
             limits: config.statsd.limits(),
         })?;
+        let addresses = |listeners: &[TcpListener]| {
+            join(listeners.iter().filter_map(|listener| listener.local_addr().ok()))
+        };
         tracing::info!(
-            statsd = ?receivers.local_addrs(),
-            carbon = ?carbon_listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect::<Vec<_>>(),
-            http = ?http_listener.local_addr().ok(),
-            flight = ?flight_listener.local_addr().ok(),
+            statsd = join(receivers.local_addrs().iter().copied()),
+            carbon = addresses(&carbon_listeners),
+            http = addresses(std::slice::from_ref(&http_listener)),
+            flight = addresses(std::slice::from_ref(&flight_listener)),
             store = %config.store.path.display(),
             series = store.stats().series,
             "ready"
@@ -187,6 +190,11 @@ impl Daemon {
         tracing::info!("stopped");
         Ok(())
     }
+}
+
+/// Addresses as one text, for the log.
+fn join(addresses: impl Iterator<Item = SocketAddr>) -> String {
+    addresses.map(|address| address.to_string()).collect::<Vec<_>>().join(",")
 }
 
 async fn open_store(config: &config::Store, step: Step) -> Result<Arc<dyn Store>, DaemonError> {

@@ -1,0 +1,231 @@
+//! Many series into one: passes over whole columns, one value a row coming of it.
+//!
+//! Missing values are left out, but a product with a missing factor is missing. A row with fewer values than the
+//! xFilesFactor asks for is missing.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashSet};
+
+use statline_series::{Consolidation, Kind};
+
+use crate::align::{Grid, enough};
+use crate::context::Context;
+use crate::error::EvalError;
+use crate::series::Series;
+
+/// The longest list of path expressions in a name, in bytes.
+const MAX_LIST_BYTES: usize = 16 * 1024;
+
+/// One value of a row, as aggregates make it; NaN when there is none.
+pub(crate) fn row(how: Consolidation, values: &[f64]) -> f64 {
+    match how {
+        Consolidation::Multiply if values.is_empty() => f64::NAN,
+        // Passes NaN on.
+        Consolidation::Multiply => values.iter().product(),
+        _ => how.apply(values),
+    }
+}
+
+/// Aggregates series into one, named after their path expressions: `sumSeries(a.*,b)`. Nothing comes of nothing.
+///
+/// `function` is the name that the target used; `x_files_factor` overrides that of the series and the context.
+pub(crate) fn combine(
+    series: &[Series],
+    how: Consolidation,
+    function: &str,
+    x_files_factor: Option<f64>,
+    context: &Context,
+) -> Result<Option<Series>, EvalError> {
+    let Some(grid) = Grid::of(series.iter(), context)? else { return Ok(None) };
+    let stem = function.strip_suffix("Series").unwrap_or(function);
+    let own_factor = series.iter().find_map(|one| one.x_files_factor);
+    let factor = x_files_factor.or(own_factor);
+    let columns: Vec<Cow<'_, [f64]>> = series.iter().map(|one| grid.column(one, context)).collect();
+    let values = fold(how, &columns, grid.len, factor.unwrap_or(context.x_files_factor));
+    let mut combined = Series::new(format!("{stem}Series({})", path_list(series)), grid.start, grid.step, values);
+    combined.x_files_factor = factor;
+    combined.kind = if how == Consolidation::Count { Kind::Untyped } else { common_kind(series) };
+    combined.tags = common_tags(series);
+    combined.tags.entry("name".to_owned()).or_insert_with(|| combined.name.clone());
+    combined.note("aggregatedBy", stem);
+    combined.constant = series.iter().all(|one| one.constant);
+    Ok(Some(combined))
+}
+
+/// The path expressions of series, each once, joined by commas.
+pub(crate) fn path_list(series: &[Series]) -> String {
+    let mut seen = HashSet::new();
+    let mut list = String::new();
+    for one in series {
+        if seen.insert(one.path_expression.as_str()) {
+            if !list.is_empty() {
+                list.push(',');
+            }
+            list.push_str(&one.path_expression);
+        }
+        if list.len() > MAX_LIST_BYTES {
+            break;
+        }
+    }
+    list
+}
+
+/// The kind that all of them have, else untyped.
+pub(crate) fn common_kind(series: &[Series]) -> Kind {
+    let first = series.first().map(|one| one.kind).unwrap_or_default();
+    if series.iter().all(|one| one.kind == first) { first } else { Kind::Untyped }
+}
+
+/// The tags that all of them have with the same value.
+pub(crate) fn common_tags(series: &[Series]) -> BTreeMap<String, String> {
+    let mut tags = series.first().map(|one| one.tags.clone()).unwrap_or_default();
+    for one in series.iter().skip(1) {
+        tags.retain(|tag, value| one.tags.get(tag) == Some(value));
+    }
+    tags
+}
+
+/// One value a row of columns that are all `len` long.
+pub(crate) fn fold(how: Consolidation, columns: &[Cow<'_, [f64]>], len: usize, x_files_factor: f64) -> Vec<f64> {
+    let mut present = vec![0_u32; len];
+    for column in columns {
+        for (count, value) in present.iter_mut().zip(column.iter()) {
+            *count += u32::from(!value.is_nan());
+        }
+    }
+    let mut values = match how {
+        Consolidation::Sum => sums(columns, len),
+        Consolidation::Average => quotients(sums(columns, len), present.iter().map(|count| f64::from(*count))),
+        Consolidation::AvgZero => {
+            let slots = columns.iter().fold(0.0, |slots, _| slots + 1.0);
+            quotients(sums(columns, len), std::iter::repeat(slots))
+        }
+        Consolidation::Count => present.iter().map(|count| f64::from(*count)).collect(),
+        Consolidation::Max => reduce(columns, len, f64::max),
+        Consolidation::Min => reduce(columns, len, f64::min),
+        Consolidation::Range => {
+            let mut range = reduce(columns, len, f64::max);
+            for (high, low) in range.iter_mut().zip(reduce(columns, len, f64::min)) {
+                *high -= low;
+            }
+            range
+        }
+        Consolidation::Diff => reduce(columns, len, |left, right| skip_missing(left, right, left - right)),
+        Consolidation::First => reduce(columns, len, |left, right| skip_missing(left, right, left)),
+        Consolidation::Last => reduce(columns, len, |left, right| skip_missing(left, right, right)),
+        Consolidation::Multiply => {
+            let mut products = vec![1.0; len];
+            for column in columns {
+                for (product, factor) in products.iter_mut().zip(column.iter()) {
+                    *product *= factor;
+                }
+            }
+            products
+        }
+        Consolidation::Median | Consolidation::Stddev => rows(columns, len, |row| how.apply(row)),
+    };
+    let slots = columns.iter().fold(0.0, |slots, _| slots + 1.0);
+    for (value, count) in values.iter_mut().zip(&present) {
+        if !enough(*count as usize, slots, x_files_factor) {
+            *value = f64::NAN;
+        }
+    }
+    values
+}
+
+/// One value a row, from a function of the whole row.
+pub(crate) fn rows(columns: &[Cow<'_, [f64]>], len: usize, mut apply: impl FnMut(&mut [f64]) -> f64) -> Vec<f64> {
+    let mut row = Vec::with_capacity(columns.len());
+    (0..len)
+        .map(|index| {
+            row.clear();
+            row.extend(columns.iter().map(|column| column.get(index).copied().unwrap_or(f64::NAN)));
+            apply(&mut row)
+        })
+        .collect()
+}
+
+/// The value at a percent of the values present, by the nearest rank of `n / 100 · (count + 1)` rounded up, or between the
+/// two nearest. The row is reordered. NaN when nothing is present.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::cast_precision_loss,
+    reason = "ranks are not negative and not above the count, which is far below 2^52"
+)]
+pub(crate) fn percentile(row: &mut [f64], percent: f64, interpolate: bool) -> f64 {
+    // NaN of either sign to the end: the values present are a prefix.
+    row.sort_unstable_by(|left, right| left.is_nan().cmp(&right.is_nan()).then(left.total_cmp(right)));
+    let present = row.partition_point(|value| !value.is_nan());
+    let Some(last) = present.checked_sub(1) else { return f64::NAN };
+    let rank = (percent / 100.0 * (present as f64 + 1.0)).clamp(0.0, present as f64);
+    let below = (rank as usize).clamp(1, present);
+    if interpolate {
+        let low = row[below - 1];
+        let high = row[below.min(last)];
+        let fraction = if rank < 1.0 { 0.0 } else { rank.fract() };
+        return low + fraction * (high - low);
+    }
+    row[(rank.ceil() as usize).clamp(1, present) - 1]
+}
+
+fn sums(columns: &[Cow<'_, [f64]>], len: usize) -> Vec<f64> {
+    let mut sums = vec![0.0; len];
+    for column in columns {
+        for (sum, value) in sums.iter_mut().zip(column.iter()) {
+            *sum += if value.is_nan() { 0.0 } else { *value };
+        }
+    }
+    sums
+}
+
+fn quotients(mut values: Vec<f64>, divisors: impl Iterator<Item = f64>) -> Vec<f64> {
+    for (value, divisor) in values.iter_mut().zip(divisors) {
+        *value /= divisor;
+    }
+    values
+}
+
+/// Folds columns from the left, starting with a missing value.
+fn reduce(columns: &[Cow<'_, [f64]>], len: usize, merge: impl Fn(f64, f64) -> f64) -> Vec<f64> {
+    let mut folded = vec![f64::NAN; len];
+    for column in columns {
+        for (left, right) in folded.iter_mut().zip(column.iter()) {
+            *left = merge(*left, *right);
+        }
+    }
+    folded
+}
+
+/// The one that is present, or what becomes of both.
+fn skip_missing(left: f64, right: f64, both: f64) -> f64 {
+    if right.is_nan() {
+        left
+    } else if left.is_nan() {
+        right
+    } else {
+        both
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_fold_agrees_with_the_row_by_row_definition() {
+        let nan = f64::NAN;
+        let columns: Vec<Cow<'_, [f64]>> = vec![
+            Cow::Owned(vec![nan, 2.0, 3.0, nan, -1.0]),
+            Cow::Owned(vec![4.0, 5.0, nan, nan, 0.5]),
+            Cow::Owned(vec![7.0, -8.0, 9.0, nan, 0.25]),
+        ];
+        for how in Consolidation::ALL {
+            let expected = rows(&columns, 5, |values| row(how, values));
+            let folded = fold(how, &columns, 5, 0.0);
+            assert_eq!(format!("{folded:?}"), format!("{expected:?}"), "{how}");
+        }
+        let half = fold(Consolidation::Sum, &columns, 5, 0.7);
+        assert_eq!(format!("{half:?}"), "[NaN, -1.0, NaN, NaN, -0.25]");
+    }
+}

@@ -1,0 +1,105 @@
+//! Fewer points for a panel that is narrower than its series.
+//!
+//! Buckets begin at multiples of their width, so that they hold the same points from one refresh to the next and nothing
+//! jitters as the window moves. A bucket cut off by the start of the window is left out for the same reason; the
+//! newest one is shown as far as it goes.
+
+use statline_series::{Step, TimeRange};
+
+use crate::align::Bucketer;
+use crate::context::Context;
+use crate::series::Series;
+
+/// Brings each series to at most `context.max_data_points` points: as `consolidateBy` says, else as the series' kind has
+/// it. Series with few enough points are left alone.
+#[must_use]
+pub fn consolidate(series: Vec<Series>, context: &Context) -> Vec<Series> {
+    let Some(most) = context.max_data_points.filter(|most| *most > 0) else { return series };
+    series.into_iter().map(|one| consolidate_one(one, most, context)).collect()
+}
+
+fn consolidate_one(mut series: Series, most: usize, context: &Context) -> Series {
+    if series.len() <= most {
+        return series;
+    }
+    // The window's length decides, since it stays the same while the window moves; a series may be longer than it.
+    let in_window = usize::try_from(context.range().millis() / series.step.millis()).unwrap_or(usize::MAX);
+    let points = series.len().max(in_window.min(series.len() + 1));
+    let values_per_point = i64::try_from(points.div_ceil(most)).unwrap_or(i64::MAX);
+    let Some(width) = Step::from_millis(series.step.millis().saturating_mul(values_per_point)) else { return series };
+    let end = series.end();
+    let first_whole = series.start.align_up(width);
+    // Everything in one bucket, and not at its start: the bucket is all there is to show.
+    let start = if first_whole >= end { series.start.align_down(width) } else { first_whole };
+    let buckets = TimeRange::new(start, end).slots(width);
+    let bucketer = Bucketer::new(&series, context);
+    let mut values = Vec::with_capacity(buckets);
+    let mut time = start;
+    for _ in 0..buckets {
+        let next = time.offset(width.millis());
+        values.push(bucketer.value(time, next));
+        time = next;
+    }
+    series.start = start;
+    series.step = width;
+    series.set_values(values);
+    series
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{at, context, series};
+    use proptest::prelude::*;
+    use statline_series::{Consolidation, Kind};
+
+    fn narrow(one: Series, from: i64, until: i64, most: usize) -> Series {
+        let context = Context { from: at(from), until: at(until), max_data_points: Some(most), ..context() };
+        consolidate(vec![one], &context).remove(0)
+    }
+
+    #[test]
+    fn buckets_are_multiples_of_their_width() {
+        let drawn = narrow(series("a", 60, 10, &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]), 50, 110, 3);
+        assert_eq!((drawn.start, drawn.step.millis()), (at(60), 20_000));
+        assert_eq!(drawn.values(), [1.5, 3.5, 5.5]);
+        // One step later the same points share a bucket, and the one cut off by the start is gone.
+        let drawn = narrow(series("a", 70, 10, &[2.0, 3.0, 4.0, 5.0, 6.0, 7.0]), 60, 120, 3);
+        assert_eq!((drawn.start, drawn.values()), (at(80), &[3.5, 5.5, 7.0][..]));
+    }
+
+    #[test]
+    fn the_target_decides_how_else_the_kind() {
+        let values = [1.0, 2.0, f64::NAN, 4.0];
+        let one = |kind, said| {
+            let mut one = series("a", 0, 10, &values);
+            one.kind = kind;
+            one.consolidation = said;
+            narrow(one, -10, 30, 2).into_values()
+        };
+        assert_eq!(one(Kind::Gauge, None), [1.5, 4.0]);
+        assert_eq!(one(Kind::Count, None), [3.0, 4.0]);
+        assert_eq!(one(Kind::Maximum, None), [2.0, 4.0]);
+        assert_eq!(one(Kind::Count, Some(Consolidation::Min)), [1.0, 4.0]);
+        let mut strict = series("a", 0, 10, &values);
+        strict.x_files_factor = Some(0.8);
+        assert_eq!(format!("{:?}", narrow(strict, -10, 30, 2).values()), "[1.5, NaN]");
+    }
+
+    #[test]
+    fn few_points_are_left_alone_and_one_is_possible() {
+        let one = series("a", 60, 10, &[1.0, 2.0, 3.0]);
+        assert_eq!(narrow(one.clone(), 50, 80, 3), one);
+        assert_eq!(narrow(one.clone(), 50, 80, 0), one);
+        assert_eq!(narrow(one, 50, 80, 1).len(), 1);
+    }
+
+    proptest! {
+        #[test]
+        fn never_more_than_asked_for(start in -1000_i64..1000, len in 0_usize..300, most in 1_usize..100) {
+            let one = series("a", start * 10, 10, &vec![1.0; len]);
+            let length = i64::try_from(len).unwrap();
+            prop_assert!(narrow(one, start * 10 - 10, (start + length) * 10, most).len() <= most);
+        }
+    }
+}

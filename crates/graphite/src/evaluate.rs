@@ -1,0 +1,255 @@
+//! Running a target over what has been fetched.
+//!
+//! One walk does both planning and evaluating. Every call binds its arguments, says over which context they are to be
+//! evaluated, and runs when all its series are there. Where a fetch is missing the walk notes the request, looks at the
+//! call's other arguments and turns back; so the first walk, over nothing, finds all that can be known from the expression,
+//! and a later walk finds what depends on the data. Points and series are counted on the way.
+
+use std::cell::{Cell, RefCell};
+
+use statline_series::PathPattern;
+
+use crate::aggregate;
+use crate::arguments::{Arguments, Scalar};
+use crate::context::Context;
+use crate::error::EvalError;
+use crate::expr::{CallExpr, Expr, ExprKind};
+use crate::fetch::{FetchRequest, Fetched, Selection};
+use crate::registry::{self, Callback, Function};
+use crate::series::Series;
+use crate::tags;
+
+/// The longest name of a series, in bytes; longer ones are cut.
+const MAX_NAME_BYTES: usize = 16 * 1024;
+
+/// Where an evaluation has got to.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Progress {
+    /// These have to be fetched first.
+    Fetch(Vec<FetchRequest>),
+    /// This is the answer.
+    Done(Vec<Series>),
+}
+
+/// Runs a target as far as what has been fetched allows.
+///
+/// # Errors
+/// When the expression is wrong or the answer would break a limit; see [`EvalError`].
+pub fn evaluate(target: &Expr, context: &Context, fetched: &Fetched) -> Result<Progress, EvalError> {
+    let evaluator = Evaluator { fetched, missing: RefCell::default(), work: Cell::new(0) };
+    match evaluator.target(target, context) {
+        Ok(series) => Ok(Progress::Done(series)),
+        Err(Stop::Missing) => Ok(Progress::Fetch(evaluator.missing.into_inner())),
+        Err(Stop::Failed(error)) => Err(error),
+    }
+}
+
+/// What a target is known to need before anything has been fetched, each request once.
+///
+/// # Errors
+/// When the expression is wrong; see [`EvalError`].
+pub fn plan(target: &Expr, context: &Context) -> Result<Vec<FetchRequest>, EvalError> {
+    match evaluate(target, context, &Fetched::default())? {
+        Progress::Fetch(requests) => Ok(requests),
+        Progress::Done(_) => Ok(Vec::new()),
+    }
+}
+
+/// Why a walk turned back.
+#[derive(Debug)]
+pub(crate) enum Stop {
+    /// Something has to be fetched first; the evaluator knows what.
+    Missing,
+    /// The target cannot be answered.
+    Failed(EvalError),
+}
+
+impl From<EvalError> for Stop {
+    fn from(error: EvalError) -> Self {
+        Self::Failed(error)
+    }
+}
+
+/// What a function yields.
+pub(crate) type Outcome = Result<Vec<Series>, Stop>;
+
+pub(crate) struct Evaluator<'a> {
+    fetched: &'a Fetched,
+    missing: RefCell<Vec<FetchRequest>>,
+    work: Cell<usize>,
+}
+
+impl Evaluator<'_> {
+    fn target(&self, target: &Expr, context: &Context) -> Outcome {
+        match &target.kind {
+            ExprKind::Path(_) | ExprKind::Call(_) => self.series(target, context),
+            _ => Err(EvalError::NotSeries(target.describe()).into()),
+        }
+    }
+
+    /// What a path or a call yields.
+    pub(crate) fn series(&self, expr: &Expr, context: &Context) -> Outcome {
+        match &expr.kind {
+            ExprKind::Path(path) => self.fetch(path, || Ok(Selection::Path(PathPattern::parse(path)?)), context),
+            ExprKind::Call(call) => self.call(expr, call, context),
+            _ => Ok(Vec::new()),
+        }
+    }
+
+    fn call(&self, expr: &Expr, call: &CallExpr, context: &Context) -> Outcome {
+        let Some(function) = registry::find(&call.name) else {
+            let nearest = registry::nearest(&call.name);
+            return Err(EvalError::UnknownFunction { name: call.name.clone(), column: expr.column(), nearest }.into());
+        };
+        let mut arguments = Arguments::bind(function, call)?;
+        let inner = (function.window)(&arguments, context)?;
+        let mut missing = false;
+        for slot in &mut arguments.slots {
+            for argument in &slot.expressions {
+                match self.series(argument, &inner) {
+                    Ok(list) => slot.lists.push(list),
+                    Err(Stop::Missing) => missing = true,
+                    Err(failed) => return Err(failed),
+                }
+            }
+        }
+        if missing {
+            return Err(Stop::Missing);
+        }
+        self.run(Call { function, expression: expr.source(), arguments, context, evaluator: self })
+    }
+
+    fn run(&self, mut call: Call<'_>) -> Outcome {
+        let mut yielded = (call.function.run)(&mut call)?;
+        for series in &mut yielded {
+            cut_name(&mut series.name);
+            cut_name(&mut series.path_expression);
+        }
+        self.count(&yielded, call.context)?;
+        Ok(yielded)
+    }
+
+    /// Series of the store, or a note that they are missing.
+    pub(crate) fn fetch(
+        &self,
+        expression: &str,
+        selection: impl FnOnce() -> Result<Selection, EvalError>,
+        context: &Context,
+    ) -> Outcome {
+        let range = context.range();
+        let Some(answer) = self.fetched.series(expression, range, &context.limits) else {
+            let request = FetchRequest { expression: expression.to_owned(), selection: selection()?, range };
+            let mut missing = self.missing.borrow_mut();
+            if !missing.contains(&request) {
+                missing.push(request);
+            }
+            return Err(Stop::Missing);
+        };
+        let series = answer?;
+        self.count(&series, context)?;
+        Ok(series)
+    }
+
+    /// Holds what a call yielded against the limits.
+    fn count(&self, series: &[Series], context: &Context) -> Result<(), EvalError> {
+        let limits = &context.limits;
+        if series.len() > limits.max_series {
+            return Err(EvalError::TooManySeries { got: series.len(), limit: limits.max_series });
+        }
+        let points = series.iter().fold(0_usize, |sum, one| sum.saturating_add(one.weight()));
+        if points > limits.max_points {
+            return Err(EvalError::TooManyPoints { got: points, limit: limits.max_points });
+        }
+        self.work.set(self.work.get().saturating_add(points));
+        if self.work.get() > limits.max_work {
+            return Err(EvalError::TooMuchWork { limit: limits.max_work });
+        }
+        Ok(())
+    }
+}
+
+fn cut_name(name: &mut String) {
+    if name.len() > MAX_NAME_BYTES {
+        name.truncate(name.floor_char_boundary(MAX_NAME_BYTES));
+        name.push('…');
+    }
+}
+
+/// A call with its arguments at hand.
+pub(crate) struct Call<'a> {
+    pub function: &'static Function,
+    /// The call as written.
+    pub expression: &'a str,
+    pub arguments: Arguments<'a>,
+    /// The context of the result; the arguments' may be another.
+    pub context: &'a Context,
+    evaluator: &'a Evaluator<'a>,
+}
+
+impl Call<'_> {
+    /// All series given to a parameter, taken out.
+    pub(crate) fn series(&mut self, index: usize) -> Vec<Series> {
+        self.lists(index).into_iter().flatten().collect()
+    }
+
+    /// The series given to a parameter, a list for each argument, taken out.
+    pub(crate) fn lists(&mut self, index: usize) -> Vec<Vec<Series>> {
+        self.arguments.slots.get_mut(index).map(|slot| std::mem::take(&mut slot.lists)).unwrap_or_default()
+    }
+
+    /// Whether a parameter was given series, be they none.
+    pub(crate) fn has_series(&self, index: usize) -> bool {
+        self.arguments.slots.get(index).is_some_and(|slot| !slot.lists.is_empty())
+    }
+
+    /// Evaluates what a parameter was given over another context.
+    pub(crate) fn series_over(&self, index: usize, context: &Context) -> Outcome {
+        let mut series = Vec::new();
+        for argument in self.arguments.slots.get(index).map_or(&[][..], |slot| slot.expressions.as_slice()) {
+            series.extend(self.evaluator.series(argument, context)?);
+        }
+        Ok(series)
+    }
+
+    /// The series that tag expressions select.
+    pub(crate) fn select(&self, index: usize) -> Outcome {
+        let matchers = || {
+            let texts: Vec<&str> = self.arguments.scalars(index).iter().filter_map(as_text).collect();
+            Ok(Selection::Matchers(tags::matchers(&texts)?))
+        };
+        self.evaluator.fetch(self.expression, matchers, self.context)
+    }
+
+    /// One series of many, by the callback that a parameter names. Nothing comes of nothing.
+    pub(crate) fn combine(&self, index: usize, series: Vec<Series>) -> Result<Option<Series>, Stop> {
+        let name = self.arguments.text(index).unwrap_or("average");
+        match registry::callback(name) {
+            Some(Callback::Function(function)) => {
+                let arguments = Arguments::of_series(function, series)?;
+                let expression = self.expression;
+                let call = Call { function, expression, arguments, context: self.context, evaluator: self.evaluator };
+                Ok(self.evaluator.run(call)?.into_iter().next())
+            }
+            Some(Callback::Aggregation(how)) => Ok(aggregate::combine(&series, how, name, None, self.context)?),
+            None => Ok(None),
+        }
+    }
+
+    /// An error of this function.
+    pub(crate) fn unusable(&self, reason: impl Into<String>) -> Stop {
+        EvalError::Unusable { function: self.function.name, reason: reason.into() }.into()
+    }
+
+    /// Refuses what would have more points than allowed, before it is made.
+    pub(crate) fn check_points(&self, points: usize) -> Result<(), Stop> {
+        let limit = self.context.limits.max_points;
+        if points > limit { Err(EvalError::TooManyPoints { got: points, limit }.into()) } else { Ok(()) }
+    }
+}
+
+fn as_text(scalar: &Scalar) -> Option<&str> {
+    match scalar {
+        Scalar::Text(text) => Some(text),
+        _ => None,
+    }
+}

@@ -1,0 +1,124 @@
+//! Alias: what a legend shows.
+
+use super::{SERIES_LIST, each};
+use crate::arguments::{Param, ParamType};
+use crate::evaluate::{Call, Outcome};
+use crate::registry::{Function, Group};
+use crate::series::Series;
+use crate::{names, pattern};
+
+pub(crate) const FUNCTIONS: &[Function] = &[
+    Function::new(
+        "alias",
+        Group::Alias,
+        "Series under a name of your own.",
+        &[SERIES_LIST, Param::required("newName", ParamType::String)],
+        alias,
+    ),
+    Function::new(
+        "aliasByMetric",
+        Group::Alias,
+        "Series under the last node of their paths.",
+        &[SERIES_LIST],
+        |call| each(call, |one| one.name = part_of_name(&one.name, -1, 0)),
+    ),
+    Function::new(
+        "aliasByNode",
+        Group::Alias,
+        "Series under some nodes of their paths, or under their tags.",
+        &[SERIES_LIST, Param::required("nodes", ParamType::NodeOrTag).multiple()],
+        alias_by_node,
+    ),
+    Function::new(
+        "aliasByTags",
+        Group::Alias,
+        "Series under their tags, or under some nodes of their paths.",
+        &[SERIES_LIST, Param::required("tags", ParamType::NodeOrTag).multiple()],
+        alias_by_node,
+    ),
+    Function::new(
+        "aliasSub",
+        Group::Alias,
+        "Names with each match of a regex replaced; \\1 and so on stand for its groups.",
+        &[SERIES_LIST, Param::required("search", ParamType::String), Param::required("replace", ParamType::String)],
+        alias_sub,
+    ),
+];
+
+fn alias(call: &mut Call<'_>) -> Outcome {
+    let name = call.arguments.text(1).unwrap_or_default().to_owned();
+    each(call, |one| one.name.clone_from(&name))
+}
+
+fn alias_by_node(call: &mut Call<'_>) -> Outcome {
+    let nodes = call.arguments.scalars(1).to_vec();
+    each(call, |one| one.name = names::key(one, &nodes))
+}
+
+fn alias_sub(call: &mut Call<'_>) -> Outcome {
+    let function = call.function.name;
+    let regex = pattern::compile(function, call.arguments.text(1).unwrap_or_default())?;
+    let replacement = pattern::Replacement::parse(function, call.arguments.text(2).unwrap_or_default(), &regex)?;
+    let mut series: Vec<Series> = call.series(0);
+    for one in &mut series {
+        one.name =
+            replacement.apply(&regex, &one.name).ok_or_else(|| call.unusable("the name would become too long"))?;
+    }
+    Ok(series)
+}
+
+/// Some nodes of what stands in the innermost parentheses of a name, up to its first comma.
+pub(super) fn part_of_name(name: &str, start: i64, stop: i64) -> String {
+    let left = name.rfind('(').map_or(0, |place| place + 1);
+    let right = name.find(')').unwrap_or(name.len());
+    let inner = name.get(left..right).unwrap_or("");
+    let nodes: Vec<&str> = inner.split('.').collect();
+    let place = |index: i64| {
+        let from_end = nodes.len().saturating_sub(usize::try_from(index.unsigned_abs()).unwrap_or(usize::MAX));
+        if index < 0 { from_end } else { usize::try_from(index).unwrap_or(usize::MAX).min(nodes.len()) }
+    };
+    let end = if stop == 0 { nodes.len() } else { place(stop) };
+    let kept = nodes.get(place(start)..end).unwrap_or(&[]).join(".");
+    kept.split(',').next().unwrap_or("").to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::{failure, minutes, run};
+
+    #[test]
+    fn legends_say_what_they_are_told_to() {
+        let store =
+            [minutes("srv.web1.cpu", &[1.0; 5]), minutes("cpu;dc=x;host=web2", &[2.0; 5]), minutes("a.b", &[3.0; 5])];
+        for (target, name) in [
+            ("alias(srv.web1.cpu,'the cpu, (all)')", "the cpu, (all)"),
+            ("aliasByNode(srv.*.cpu,1)", "web1"),
+            ("aliasByNode(srv.*.cpu,-1,0)", "cpu.srv"),
+            ("aliasByNode(scale(sumSeries(srv.*.cpu,a.b),10),1,2)", "*.cpu"),
+            ("aliasByNode(movingAverage(srv.*.cpu,2),1)", "web1"),
+            ("aliasByNode(seriesByTag('name=cpu'),'host',0)", "web2.cpu"),
+            ("aliasByTags(seriesByTag('name=cpu'),'host','dc','name')", "web2.x.cpu"),
+            ("aliasByTags(sumSeries(seriesByTag('name=cpu')),'aggregatedBy')", "sum"),
+            ("aliasByMetric(srv.*.cpu)", "cpu"),
+            ("aliasByMetric(scale(srv.*.cpu,2))", "cpu"),
+            ("aliasSub(srv.*.cpu,'^srv\\.(\\w+)\\..*$','host \\1')", "host web1"),
+            ("aliasSub(a.b, \"(^.*$)\", \"\\1 A\")", "a.b A"),
+            ("substr(srv.*.cpu,1)", "web1.cpu"),
+            ("substr(srv.*.cpu,0,2)", "srv.web1"),
+            ("substr(srv.*.cpu,-2,-1)", "web1"),
+            ("substr(movingAverage(srv.*.cpu,2),2)", "cpu"),
+            ("substr(srv.*.cpu,5)", ""),
+            ("srv.*.cpu|scale(2)|alias('x')", "x"),
+        ] {
+            assert_eq!(run(target, &store)[0].name, name, "{target}");
+        }
+        assert_eq!(
+            failure("alias(a.b,x)", &store),
+            "alias: parameter 2 (newName) takes a quoted text, got the path x at character 11"
+        );
+        assert_eq!(
+            failure("aliasByNode(a.b)", &store),
+            "aliasByNode: parameter 2 (nodes) is missing; it takes the number of a node or the quoted name of a tag"
+        );
+    }
+}

@@ -1,0 +1,65 @@
+//! The functions, a file a group as Graphite's own documentation groups them.
+//!
+//! Each is registered beside its code with its parameters. Names of results are Graphite's to the character, since people
+//! and tools match on them.
+
+mod alias;
+mod calculate;
+mod combine;
+mod divide;
+mod filter_data;
+mod filter_series;
+mod graph;
+mod grouping;
+mod repair;
+mod sorting;
+mod special;
+mod summarize;
+mod transform;
+
+#[cfg(test)]
+mod proptests;
+
+use crate::arguments::{Literal, Param, ParamType};
+use crate::evaluate::{Call, Outcome};
+use crate::expr::Number;
+use crate::registry::Function;
+use crate::series::Series;
+
+/// Every function there is.
+pub(crate) static GROUPS: &[&[Function]] = &[
+    combine::FUNCTIONS,
+    divide::FUNCTIONS,
+    grouping::FUNCTIONS,
+    transform::FUNCTIONS,
+    repair::FUNCTIONS,
+    summarize::FUNCTIONS,
+    calculate::FUNCTIONS,
+    filter_series::FUNCTIONS,
+    filter_data::FUNCTIONS,
+    sorting::FUNCTIONS,
+    alias::FUNCTIONS,
+    graph::FUNCTIONS,
+    special::FUNCTIONS,
+];
+
+/// The series that most functions take first.
+const SERIES_LIST: Param = Param::required("seriesList", ParamType::SeriesList);
+
+const fn int(value: i64) -> Literal {
+    Literal::Number(Number::Int(value))
+}
+
+/// Changes each of the series given first.
+fn each(call: &mut Call<'_>, change: impl Fn(&mut Series)) -> Outcome {
+    let mut series = call.series(0);
+    series.iter_mut().for_each(change);
+    Ok(series)
+}
+
+/// The first so many of a list; all but the last so many when negative, as Python slices.
+fn first(mut series: Vec<Series>, count: i64) -> Vec<Series> {
+    let size = usize::try_from(count.unsigned_abs()).unwrap_or(usize::MAX);
+    series.truncate(if count < 0 { series.len().saturating_sub(size) } else { size });
+    series
+}

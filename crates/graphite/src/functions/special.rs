@@ -1,0 +1,201 @@
+//! Special: series by tags, lines out of nothing, and what a query says about consolidation.
+
+use statline_series::{Consolidation, Kind, Step};
+
+use super::alias::part_of_name;
+use super::{SERIES_LIST, each, int};
+use crate::arguments::{Param, ParamType};
+use crate::context::Context;
+use crate::evaluate::{Call, Outcome};
+use crate::numbers::repr;
+use crate::registry::{Function, Group};
+use crate::series::Series;
+
+const CONSOLIDATIONS: &[&str] = &[
+    "average", "avg", "avg_zero", "count", "current", "diff", "first", "last", "max", "median", "min", "multiply",
+    "range", "rangeOf", "stddev", "sum", "total",
+];
+
+pub(crate) const FUNCTIONS: &[Function] = &[
+    special("changed", "1 where a value differs from the one before it, else 0.", &[SERIES_LIST], changed),
+    special(
+        "consolidateBy",
+        "How points become fewer when a panel is narrower than the series.",
+        &[SERIES_LIST, Param::required("consolidationFunc", ParamType::String).one_of(CONSOLIDATIONS)],
+        consolidate_by,
+    ),
+    special("constantLine", "A flat line at a value.", &[Param::required("value", ParamType::Float)], |call| {
+        Ok(vec![constant(call)])
+    }),
+    special("cumulative", "The same as consolidateBy with sum.", &[SERIES_LIST], |call| consolidated(call, "sum")),
+    special(
+        "fallbackSeries",
+        "The first series, or the others when there are none of the first.",
+        &[SERIES_LIST, Param::required("fallback", ParamType::SeriesList)],
+        fallback,
+    ),
+    special(
+        "seriesByTag",
+        "Series whose tags pass every expression: tag=value, tag!=value, tag=~regex, tag!=~regex.",
+        &[Param::required("tagExpressions", ParamType::String).multiple()],
+        |call| call.select(0),
+    ),
+    special(
+        "setXFilesFactor",
+        "How much of a bucket, from 0 to 1, must be known for it to have a value when points become fewer.",
+        &[SERIES_LIST, Param::required("xFilesFactor", ParamType::Float)],
+        set_x_files_factor,
+    )
+    .also(&["xFilesFactor"]),
+    special(
+        "substr",
+        "Series under some nodes of their paths, from start up to stop.",
+        &[
+            SERIES_LIST,
+            Param::optional("start", ParamType::Node).or(int(0)),
+            Param::optional("stop", ParamType::Node).or(int(0)),
+        ],
+        substr,
+    ),
+];
+
+const fn special(
+    name: &'static str,
+    description: &'static str,
+    params: &'static [Param],
+    run: fn(&mut Call<'_>) -> Outcome,
+) -> Function {
+    Function::new(name, Group::Special, description, params, run)
+}
+
+/// A line of three points over the window: its beginning, middle and end.
+pub(super) fn flat_line(name: String, value: f64, context: &Context) -> Series {
+    let half = context.until.millis().saturating_sub(context.from.millis()) / 2;
+    let step = Step::from_millis(half - half % 1000).unwrap_or(Step::SECOND);
+    let mut line = Series::new(name, context.from, step, vec![value; 3]);
+    line.constant = true;
+    line
+}
+
+/// The line that the first argument stands for.
+pub(super) fn constant(call: &Call<'_>) -> Series {
+    let value = call.arguments.number(0).unwrap_or(f64::NAN);
+    let mut line = flat_line(repr(value), value, call.context);
+    line.path_expression = format!("constantLine({})", repr(value));
+    line
+}
+
+fn changed(call: &mut Call<'_>) -> Outcome {
+    each(call, |one| {
+        one.rename(format!("changed({})", one.name));
+        one.kind = Kind::Untyped;
+        let mut previous = f64::NAN;
+        for value in one.values_mut() {
+            let differs = !previous.is_nan() && !value.is_nan() && *value != previous;
+            if !value.is_nan() {
+                previous = *value;
+            }
+            *value = f64::from(u8::from(differs));
+        }
+    })
+}
+
+fn consolidate_by(call: &mut Call<'_>) -> Outcome {
+    let function = call.arguments.text(1).unwrap_or_default().to_owned();
+    consolidated(call, &function)
+}
+
+fn consolidated(call: &mut Call<'_>, function: &str) -> Outcome {
+    let how: Option<Consolidation> = function.parse().ok();
+    each(call, |one| {
+        one.consolidation = how;
+        one.note("consolidateBy", function);
+        one.rename(format!("consolidateBy({},\"{function}\")", one.name));
+    })
+}
+
+fn fallback(call: &mut Call<'_>) -> Outcome {
+    let series = call.series(0);
+    if series.is_empty() { Ok(call.series(1)) } else { Ok(series) }
+}
+
+fn set_x_files_factor(call: &mut Call<'_>) -> Outcome {
+    let factor = call.arguments.number(1).unwrap_or(0.0);
+    each(call, |one| {
+        one.x_files_factor = Some(factor);
+        one.note("xFilesFactor", repr(factor));
+    })
+}
+
+fn substr(call: &mut Call<'_>) -> Outcome {
+    let (start, stop) = (call.arguments.integer(1).unwrap_or(0), call.arguments.integer(2).unwrap_or(0));
+    each(call, |one| one.name = part_of_name(&one.name, start, stop))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::{NO, at, check, context, failure, minutes, run};
+    use crate::{Context, consolidate};
+    use statline_series::Consolidation;
+
+    #[test]
+    fn lines_come_out_of_nothing() {
+        check("constantLine(5)", &[], &[("5.0", &[5.0; 3])]);
+        check("constantLine(0.25)", &[], &[("0.25", &[0.25; 3])]);
+        let line = run("constantLine(5)", &[]).remove(0);
+        assert_eq!(
+            (line.start, line.step.millis(), line.path_expression.as_str()),
+            (at(0), 150_000, "constantLine(5.0)")
+        );
+        let store = [minutes("a", &[1.0, 2.0, NO, 4.0, 5.0])];
+        check(
+            "sumSeries(a,constantLine(5))",
+            &store,
+            &[("sumSeries(a,constantLine(5.0))", &[6.0, 7.0, 5.0, 9.0, 10.0])],
+        );
+        check("divideSeries(a,constantLine(10))", &store, &[("divideSeries(a,10.0)", &[0.1, 0.2, NO, 0.4, 0.5])]);
+    }
+
+    #[test]
+    fn changes_and_fallbacks() {
+        let store = [minutes("a", &[NO, 2.0, 2.0, NO, 3.0])];
+        check("changed(a)", &store, &[("changed(a)", &[0.0, 0.0, 0.0, 0.0, 1.0])]);
+        check("fallbackSeries(x,a)", &store, &[("a", &[NO, 2.0, 2.0, NO, 3.0])]);
+        check("fallbackSeries(a,x)", &store, &[("a", &[NO, 2.0, 2.0, NO, 3.0])]);
+    }
+
+    #[test]
+    fn consolidation_is_what_the_target_says() {
+        let store = [minutes("a", &[1.0, 2.0, NO, 4.0, 6.0])];
+        let narrow = Context { max_data_points: Some(3), ..context() };
+        for (target, name, how) in [
+            ("consolidateBy(a,'max')", "consolidateBy(a,\"max\")", Consolidation::Max),
+            ("cumulative(a)", "consolidateBy(a,\"sum\")", Consolidation::Sum),
+            ("a", "a", Consolidation::Average),
+        ] {
+            let one = run(target, &store).remove(0);
+            assert_eq!((one.name.as_str(), one.effective_consolidation()), (name, how));
+            let drawn = consolidate(vec![one], &narrow).remove(0);
+            assert_eq!(drawn.values()[1], how.apply(&[4.0, 6.0]), "{target}");
+        }
+        assert!(failure("consolidateBy(a,'most')", &store).contains("takes one of average, avg,"));
+    }
+
+    #[test]
+    fn tags_select_series() {
+        let store = [minutes("m;dc=x;host=b", &[1.0; 5]), minutes("m;dc=y;host=a", &[2.0; 5]), minutes("n", &[3.0; 5])];
+        for (target, names) in [
+            ("seriesByTag('name=m')", "m;dc=x;host=b m;dc=y;host=a"),
+            ("seriesByTag('name=m','dc!=x')", "m;dc=y;host=a"),
+            ("seriesByTag('host=~[ab]','dc=~x')", "m;dc=x;host=b"),
+            ("seriesByTag('name=~.','host!=~a')", "m;dc=x;host=b n"),
+            ("seriesByTag('name=~.','host=')", "n"),
+        ] {
+            let yielded: Vec<String> = run(target, &store).into_iter().map(|one| one.name).collect();
+            assert_eq!(yielded.join(" "), names, "{target}");
+        }
+        assert_eq!(run("seriesByTag('name=n')", &store)[0].path_expression, "seriesByTag('name=n')");
+        assert!(failure("seriesByTag('host!=a')", &store).contains("at least one tag expression has to ask"));
+        assert!(failure("seriesByTag()", &store).contains("parameter 1 (tagExpressions) is missing"));
+    }
+}

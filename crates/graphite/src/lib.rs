@@ -1,0 +1,69 @@
+//! The Graphite expression language: what a target says, what it needs, and what comes of it.
+//!
+//! Pure: no I/O, no clock, no global state. A target's way is parse → plan → fetch → evaluate → consolidate, and only the
+//! fetch is somebody else's. [`evaluate()`] either answers or says what it still has to be given, so that functions which look
+//! back, shift or re-evaluate their arguments need nothing from the caller but a loop:
+//!
+//! ```
+//! # use statline_graphite::{parse, evaluate, consolidate, Context, Fetched, Progress};
+//! # use statline_series::Timestamp;
+//! # fn fetch(_: &statline_graphite::FetchRequest) -> Vec<statline_graphite::FetchedSeries> { Vec::new() }
+//! let target = parse("movingAverage(bot.messages, '5min')")?;
+//! let now = Timestamp::from_seconds(1_700_000_000);
+//! let context = Context::new(now.offset(-3_600_000), now, now);
+//! let mut fetched = Fetched::default();
+//! let series = loop {
+//!     match evaluate(&target, &context, &fetched)? {
+//!         Progress::Fetch(requests) => requests.iter().for_each(|request| fetched.insert(request, fetch(request))),
+//!         Progress::Done(series) => break series,
+//!     }
+//! };
+//! let drawn = consolidate(series, &context);
+//! # assert!(drawn.is_empty());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! The files, in the order of a target's way:
+//!
+//! * `parse`, `expr`: the grammar and its tree; [`time`]: Graphite's way of saying when
+//! * `context`, `fetch`, `tags`: the window and limits of a query, what it asks of a store and what it is given
+//! * `evaluate`, `arguments`, `registry`: how a call finds its function and its arguments
+//! * `series`, `align`, `aggregate`, `sliding`, `sorted`, `consolidate`: columns of values and what is done to them
+//! * `names`, `pattern`, `numbers`: what legends and `aliasSub` are made of
+//! * `functions`: the functions, a file a group
+
+#![forbid(unsafe_code)]
+
+mod aggregate;
+mod align;
+mod arguments;
+mod consolidate;
+mod context;
+mod error;
+mod evaluate;
+mod expr;
+mod fetch;
+mod functions;
+mod names;
+mod numbers;
+mod parse;
+mod pattern;
+mod registry;
+mod series;
+mod sliding;
+mod sorted;
+mod tags;
+pub mod time;
+
+#[cfg(test)]
+mod testing;
+
+pub use consolidate::consolidate;
+pub use context::{Context, Limits};
+pub use error::{EvalError, ParseError};
+pub use evaluate::{Progress, evaluate, plan};
+pub use expr::{CallExpr, Expr, ExprKind, Number};
+pub use fetch::{FetchRequest, Fetched, FetchedSeries, Selection};
+pub use parse::{MAX_DEPTH, MAX_TARGET_BYTES, parse};
+pub use registry::{FunctionInfo, ParamInfo, functions};
+pub use series::Series;

@@ -1,0 +1,161 @@
+//! A series in the middle of an evaluation: a name, tags, and a column of values on a regular grid.
+//!
+//! Values are shared until somebody changes them, so that renaming, sorting and filtering cost nothing a point.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use statline_series::{Consolidation, Kind, Point, Step, Timestamp};
+
+/// A column of values with all that a target says about it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Series {
+    /// What a legend shows.
+    pub name: String,
+    /// The path, or the call, that it came of; aggregates are named after these.
+    pub path_expression: String,
+    /// Graphite's tags: `name`, the tags proper, and what functions note about themselves.
+    pub tags: BTreeMap<String, String>,
+    /// What the values mean.
+    pub kind: Kind,
+    /// How its points become fewer, when the target says so.
+    pub consolidation: Option<Consolidation>,
+    /// How much of a bucket must be present, when the target says so.
+    pub x_files_factor: Option<f64>,
+    /// The instant of the first value.
+    pub start: Timestamp,
+    /// The spacing.
+    pub step: Step,
+    /// How it is to be drawn: `color`, `alpha`, `lineWidth` and so on, as Graphite names them.
+    pub options: BTreeMap<&'static str, String>,
+    /// Whether it is one value that holds everywhere, whatever its grid.
+    pub(crate) constant: bool,
+    values: Arc<Vec<f64>>,
+}
+
+impl Series {
+    /// A series whose path expression is its name.
+    #[must_use]
+    pub fn new(name: String, start: Timestamp, step: Step, values: Vec<f64>) -> Self {
+        Self {
+            path_expression: name.clone(),
+            tags: BTreeMap::from([("name".to_owned(), name.clone())]),
+            name,
+            kind: Kind::Untyped,
+            consolidation: None,
+            x_files_factor: None,
+            start,
+            step,
+            options: BTreeMap::new(),
+            constant: false,
+            values: Arc::new(values),
+        }
+    }
+
+    /// The values in order; a missing one is NaN.
+    #[must_use]
+    pub fn values(&self) -> &[f64] {
+        &self.values
+    }
+
+    /// The values, taken out.
+    #[must_use]
+    pub fn into_values(self) -> Vec<f64> {
+        Arc::unwrap_or_clone(self.values)
+    }
+
+    /// How many values there are, missing ones included.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.values.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.values.is_empty()
+    }
+
+    /// The instant of a value, or where it would be.
+    #[must_use]
+    pub fn time_of(&self, index: usize) -> Timestamp {
+        self.start.offset(self.step.millis().saturating_mul(i64::try_from(index).unwrap_or(i64::MAX)))
+    }
+
+    /// The instant at which the next value would be.
+    #[must_use]
+    pub fn end(&self) -> Timestamp {
+        self.time_of(self.len())
+    }
+
+    /// The values with their instants.
+    pub fn points(&self) -> impl Iterator<Item = Point> + '_ {
+        self.values().iter().enumerate().map(|(index, value)| Point { timestamp: self.time_of(index), value: *value })
+    }
+
+    /// How its points become fewer: as the target says, else as its kind has it.
+    #[must_use]
+    pub fn effective_consolidation(&self) -> Consolidation {
+        self.consolidation.unwrap_or_else(|| self.kind.default_consolidation())
+    }
+
+    /// Puts other values on the same grid or another.
+    pub(crate) fn set_values(&mut self, values: Vec<f64>) {
+        self.values = Arc::new(values);
+    }
+
+    /// Shares a column that exists already.
+    pub(crate) fn share_values(&mut self, values: Arc<Vec<f64>>) {
+        self.values = values;
+    }
+
+    /// The values, to be changed in place.
+    pub(crate) fn values_mut(&mut self) -> &mut [f64] {
+        Arc::make_mut(&mut self.values).as_mut_slice()
+    }
+
+    /// Applies a function to each value that is present.
+    pub(crate) fn map(&mut self, apply: impl Fn(f64) -> f64) {
+        for value in self.values_mut() {
+            if !value.is_nan() {
+                *value = apply(*value);
+            }
+        }
+    }
+
+    /// Leaves out the first values.
+    pub(crate) fn drop_first(&mut self, count: usize) {
+        let count = count.min(self.len());
+        self.start = self.time_of(count);
+        if count > 0 {
+            self.values = Arc::new(self.values[count..].to_vec());
+        }
+    }
+
+    /// Gives it a name that is its path expression too.
+    pub(crate) fn rename(&mut self, name: String) {
+        self.path_expression.clone_from(&name);
+        self.name = name;
+    }
+
+    /// Notes a tag, as functions do about themselves.
+    pub(crate) fn note(&mut self, tag: &str, value: impl Into<String>) {
+        self.tags.insert(tag.to_owned(), value.into());
+    }
+
+    /// One value out of all of them.
+    pub(crate) fn summary(&self, how: Consolidation) -> f64 {
+        crate::aggregate::row(how, self.values())
+    }
+
+    /// How many values are present.
+    pub(crate) fn present(&self) -> usize {
+        self.values().iter().filter(|value| !value.is_nan()).count()
+    }
+
+    /// What it takes to hold it, in units of one value.
+    pub(crate) fn weight(&self) -> usize {
+        let tags: usize = self.tags.iter().map(|(tag, value)| tag.len() + value.len()).sum();
+        self.len() + (self.name.len() + self.path_expression.len() + tags) / 8
+    }
+}

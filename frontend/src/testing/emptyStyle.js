@@ -1,0 +1,2 @@
+// What an imported style sheet is under Jest: nothing.
+module.exports = {};
