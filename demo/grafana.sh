@@ -6,14 +6,17 @@ set -eu
 usage() {
     cat <<'USAGE'
 usage: grafana.sh --plugins DIR --data DIR [--home DIR] [--port N] [--provisioning DIR] [--dashboards DIR]
+       grafana.sh --find
 
   --plugins DIR       holds statline-stats-datasource/, as `make dist` leaves it in dist/
   --data DIR          Grafana's database and logs; made when missing
   --home DIR          a Grafana release or a built source tree: bin/grafana, conf/, public/
-                      (default: $GRAFANA_HOME, else the home of the `grafana` on the PATH)
+                      (default: $GRAFANA_HOME, else the home of the `grafana` on the PATH, else the image of
+                      $GRAFANA_IMAGE in Docker)
   --port N            the port on 127.0.0.1; 0 lets the kernel choose (default: 3000)
   --provisioning DIR  (default: provisioning/ beside this script's directory)
   --dashboards DIR    (default: dashboards/ beside this script's directory)
+  --find              tells which Grafana would be run, and fails when there is none
 
 The data source takes its addresses from STATLINE_ADDRESS and STATLINE_POSTGRES_{HOST,DATABASE,USER,PASSWORD,SSLMODE};
 provisioning/datasources/statline.yaml tells what they mean. Ready when GET /api/health answers 200.
@@ -25,6 +28,8 @@ fail() {
     exit 2
 }
 
+image=${GRAFANA_IMAGE:-docker.io/grafana/grafana:12.4.0}
+find_only=
 repository=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
 home=${GRAFANA_HOME:-}
 plugins=
@@ -38,6 +43,11 @@ while [ $# -gt 0 ]; do
         -h | --help)
             usage
             exit 0
+            ;;
+        --find)
+            find_only=yes
+            shift
+            continue
             ;;
         --home | --plugins | --data | --port | --provisioning | --dashboards)
             [ $# -ge 2 ] || fail "$1 needs a value"
@@ -58,25 +68,39 @@ while [ $# -gt 0 ]; do
     shift 2
 done
 
+# Sets $binary and $home, or $in_docker; fails when there is no Grafana.
+in_docker=
+find_grafana() {
+    if [ -n "$home" ]; then
+        home=$(CDPATH='' cd -- "$home" && pwd)
+        binary=$home/bin/grafana
+        [ -x "$binary" ] || binary=$(command -v grafana) ||
+            fail "neither $home/bin/grafana nor a grafana on the PATH is there"
+    elif binary=$(command -v grafana); then
+        binary=$(readlink -f -- "$binary")
+        for candidate in "$(dirname -- "$(dirname -- "$binary")")" /usr/share/grafana; do
+            if [ -f "$candidate/conf/defaults.ini" ]; then
+                home=$candidate
+                break
+            fi
+        done
+        [ -n "$home" ] || fail "found $binary, but no conf/defaults.ini near it; pass --home"
+    elif docker info >/dev/null 2>&1; then
+        in_docker=yes
+        return
+    else
+        fail "no Grafana: set GRAFANA_HOME, pass --home, put grafana on the PATH or start Docker"
+    fi
+    [ -f "$home/conf/defaults.ini" ] || fail "$home is no Grafana home: it has no conf/defaults.ini"
+}
+
+find_grafana
+if [ -n "$find_only" ]; then
+    echo "${in_docker:+$image in Docker}${home}"
+    exit 0
+fi
 [ -n "$plugins" ] || fail "--plugins is missing; grafana.sh --help tells more"
 [ -n "$data" ] || fail "--data is missing; grafana.sh --help tells more"
-
-if [ -z "$home" ]; then
-    on_path=$(command -v grafana) || fail "no Grafana: set GRAFANA_HOME, pass --home or put grafana on the PATH"
-    binary=$(readlink -f -- "$on_path")
-    for candidate in "$(dirname -- "$(dirname -- "$binary")")" /usr/share/grafana; do
-        if [ -f "$candidate/conf/defaults.ini" ]; then
-            home=$candidate
-            break
-        fi
-    done
-    [ -n "$home" ] || fail "found $binary, but no conf/defaults.ini near it; pass --home"
-else
-    home=$(CDPATH='' cd -- "$home" && pwd)
-    binary=$home/bin/grafana
-    [ -x "$binary" ] || binary=$(command -v grafana) || fail "neither $home/bin/grafana nor a grafana on the PATH is there"
-fi
-[ -f "$home/conf/defaults.ini" ] || fail "$home is no Grafana home: it has no conf/defaults.ini"
 
 mkdir -p -- "$data"
 data=$(CDPATH='' cd -- "$data" && pwd)
@@ -118,4 +142,22 @@ export GF_NEWS_NEWS_FEED_ENABLED=false
 export GF_SECURITY_DISABLE_GRAVATAR=true
 export GF_SNAPSHOTS_EXTERNAL_ENABLED=false
 
-exec "$binary" server --homepath "$home"
+if [ -z "$in_docker" ]; then
+    exec "$binary" server --homepath "$home"
+fi
+
+# The image keeps its own paths; the host's network is used, so that 127.0.0.1 means the same inside.
+export GF_PATHS_DATA=/var/lib/grafana
+export GF_PATHS_LOGS=/var/lib/grafana/log
+export GF_PATHS_PLUGINS=/var/lib/grafana/plugins
+export GF_PATHS_PROVISIONING=/etc/grafana/provisioning
+export STATLINE_DASHBOARDS=/etc/statline/dashboards
+set --
+for name in $(env | sed -n 's/^\(\(GF\|STATLINE\)_[A-Z0-9_]*\)=.*/\1/p'); do
+    set -- "$@" --env "$name"
+done
+exec docker run --rm --network host "$@" \
+    --volume "$plugins:/var/lib/grafana/plugins:ro" \
+    --volume "$provisioning:/etc/grafana/provisioning:ro" \
+    --volume "$dashboards:/etc/statline/dashboards:ro" \
+    "$image"

@@ -128,9 +128,8 @@ impl Daemon {
             max_packet_bytes: config.statsd.max_packet_bytes,
             limits: config.statsd.limits(),
         })?;
-        let addresses = |listeners: &[TcpListener]| {
-            join(listeners.iter().filter_map(|listener| listener.local_addr().ok()))
-        };
+        let addresses =
+            |listeners: &[TcpListener]| join(listeners.iter().filter_map(|listener| listener.local_addr().ok()));
         tracing::info!(
             statsd = join(receivers.local_addrs().iter().copied()),
             carbon = addresses(&carbon_listeners),

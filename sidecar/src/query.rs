@@ -5,7 +5,7 @@ use std::io::{self, IsTerminal, Write};
 use clap::Args;
 use statline_flight::ticket::GraphiteQuery;
 use statline_flight::{Client, ClientSettings, Query, SeriesRow};
-use statline_series::sparkline;
+use statline_series::terminal::{short_number, sparkline};
 
 use crate::clock;
 use crate::engine::parse_zone;
@@ -99,10 +99,10 @@ fn print(out: &mut impl Write, series: &[SeriesRow]) -> io::Result<()> {
             out,
             "{:name_width$}  {:>10}  {:>10}  {:>10}  {:>10}  {}",
             shorten(&row.name, name_width),
-            number(summary.last),
-            number(summary.least),
-            number(summary.mean),
-            number(summary.most),
+            short_number(summary.last),
+            short_number(summary.least),
+            short_number(summary.mean),
+            short_number(summary.most),
             sparkline(row.values.values(), SPARK_WIDTH),
         )?;
     }
@@ -130,20 +130,6 @@ impl Summary {
     }
 }
 
-/// At most ten characters.
-fn number(value: f64) -> String {
-    let size = value.abs();
-    if value.is_nan() {
-        "-".to_owned()
-    } else if value == value.trunc() && size < 1e9 {
-        format!("{value:.0}")
-    } else if (0.001..1e6).contains(&size) {
-        format!("{value:.3}")
-    } else {
-        format!("{value:.2e}")
-    }
-}
-
 fn shorten(name: &str, width: usize) -> String {
     let length = name.chars().count();
     if length <= width {
@@ -157,23 +143,6 @@ fn shorten(name: &str, width: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn numbers_fit_their_column() {
-        for (value, text) in [
-            (f64::NAN, "-"),
-            (0.0, "0"),
-            (402_000.0, "402000"),
-            (0.5, "0.500"),
-            (1234.5678, "1234.568"),
-            (1e-9, "1.00e-9"),
-            (1e300, "1.00e300"),
-            (-1.5e7, "-15000000"),
-        ] {
-            assert_eq!(number(value), text);
-            assert!(number(value).len() <= 10);
-        }
-    }
 
     #[test]
     fn a_long_name_keeps_both_ends() {

@@ -9,14 +9,14 @@
 //! * [`pattern`]: dotted paths with globs, as Graphite's users write them
 //! * [`matcher`]: comparisons of tags
 //! * [`consolidation`]: making fewer points out of many
-//! * [`sparkline`]: values as a line of blocks
+//! * [`terminal`]: values for terminals
 
 pub mod consolidation;
 pub mod key;
 pub mod matcher;
 pub mod pattern;
 pub mod point;
-pub mod sparkline;
+pub mod terminal;
 pub mod time;
 
 pub use consolidation::Consolidation;
@@ -24,5 +24,4 @@ pub use key::{KeyError, SeriesKey};
 pub use matcher::{Anchor, MatchOp, Matcher, MatcherError};
 pub use pattern::{PathPattern, PatternError};
 pub use point::{Batch, Kind, Point, Values};
-pub use sparkline::sparkline;
 pub use time::{Step, TimeRange, Timestamp};

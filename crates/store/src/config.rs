@@ -1,0 +1,157 @@
+//! What an embedded store is told when it is opened.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use statline_series::{Step, Timestamp};
+
+use crate::StoreError;
+
+/// The longest block. Heads count milliseconds from the start of their window in 32 bits.
+const LONGEST_BLOCK: Duration = Duration::from_hours(24 * 32);
+
+/// Settings of an [`EmbeddedStore`](crate::EmbeddedStore).
+#[derive(Clone, Debug)]
+pub struct EmbeddedConfig {
+    /// The directory, made when it is absent.
+    pub path: PathBuf,
+    /// The finest step of regular answers. Default 10 s.
+    pub resolution: Step,
+    /// The span of one block. Default 2 h.
+    pub block_length: Duration,
+    /// How long points are kept. Default 365 d.
+    pub retention: Duration,
+    /// The most series at a time; points of further ones are refused. Default 1,000,000.
+    pub max_series: usize,
+    /// How far ahead of the clock a point may be. Default 1 d.
+    pub max_ahead: Duration,
+    /// How long after its end, and after its last late point, a span is written as a block. Default 5 min.
+    pub grace: Duration,
+    /// Bytes of points in memory above which spans are written as blocks before their time. Appends wait at twice as
+    /// many. Default 256 MiB.
+    pub head_memory: u64,
+    /// Bytes of blocks kept in memory for the next read. Default 64 MiB.
+    pub cache_memory: u64,
+    /// What time it is.
+    pub clock: Clock,
+}
+
+impl EmbeddedConfig {
+    /// The defaults, in a directory.
+    #[must_use]
+    pub fn at(path: impl Into<PathBuf>) -> Self {
+        const TEN_SECONDS: Step = match Step::from_seconds(10) {
+            Some(step) => step,
+            None => unreachable!(),
+        };
+        Self {
+            path: path.into(),
+            resolution: TEN_SECONDS,
+            block_length: Duration::from_hours(2),
+            retention: Duration::from_hours(24 * 365),
+            max_series: 1_000_000,
+            max_ahead: Duration::from_hours(24),
+            grace: Duration::from_mins(5),
+            head_memory: 256 << 20,
+            cache_memory: 64 << 20,
+            clock: Clock::system(),
+        }
+    }
+
+    /// Refuses what makes no sense.
+    pub(crate) fn check(&self) -> Result<(), StoreError> {
+        let bad = |text: String| Err(StoreError::BadConfig(text));
+        let block = millis(self.block_length);
+        if block < self.resolution.millis() || self.block_length > LONGEST_BLOCK {
+            return bad(format!(
+                "the block length is between the resolution ({} s) and 32 days, got {} s",
+                self.resolution.seconds(),
+                self.block_length.as_secs_f64()
+            ));
+        }
+        if block % self.resolution.millis() != 0 {
+            return bad(format!(
+                "the block length is a multiple of the resolution ({} s), got {} s",
+                self.resolution.seconds(),
+                self.block_length.as_secs_f64()
+            ));
+        }
+        if self.retention < self.block_length {
+            return bad(format!(
+                "the retention is at least one block ({} s), got {} s",
+                self.block_length.as_secs_f64(),
+                self.retention.as_secs_f64()
+            ));
+        }
+        Ok(())
+    }
+
+    /// The block length as a grid.
+    pub(crate) fn block_step(&self) -> Step {
+        Step::from_duration(self.block_length).unwrap_or(self.resolution)
+    }
+}
+
+/// Whole milliseconds; saturates.
+pub(crate) fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// Where a store reads the time of day.
+#[derive(Clone)]
+pub struct Clock(Arc<dyn Fn() -> Timestamp + Send + Sync>);
+
+impl Clock {
+    /// The clock of the system.
+    #[must_use]
+    pub fn system() -> Self {
+        Self(Arc::new(|| {
+            let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+            Timestamp::from_millis(millis(since_epoch))
+        }))
+    }
+
+    /// A clock that shows what the returned hand says, in milliseconds since the epoch, and moves only when it is set.
+    #[must_use]
+    pub fn manual(now: Timestamp) -> (Self, Arc<AtomicI64>) {
+        let hand = Arc::new(AtomicI64::new(now.millis()));
+        let shown = Arc::clone(&hand);
+        (Self(Arc::new(move || Timestamp::from_millis(shown.load(Ordering::SeqCst)))), hand)
+    }
+
+    /// The time it shows.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        (self.0)()
+    }
+}
+
+impl fmt::Debug for Clock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Clock")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_that_make_no_sense_are_refused_in_one_line() {
+        let good = EmbeddedConfig::at("x");
+        assert!(good.check().is_ok());
+        let with_block = |seconds| EmbeddedConfig { block_length: Duration::from_secs(seconds), ..good.clone() };
+        let a_minute = EmbeddedConfig { retention: Duration::from_mins(1), ..good.clone() };
+        for (config, expected) in [
+            (with_block(1), "the block length is between the resolution (10 s) and 32 days, got 1 s"),
+            (with_block(33 * 86_400), "the block length is between the resolution (10 s) and 32 days, got 2851200 s"),
+            (with_block(25), "the block length is a multiple of the resolution (10 s), got 25 s"),
+            (a_minute, "the retention is at least one block (7200 s), got 60 s"),
+        ] {
+            assert_eq!(config.check().unwrap_err().to_string(), expected);
+        }
+    }
+}

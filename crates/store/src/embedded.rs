@@ -1,0 +1,394 @@
+//! The store in a directory of its own: the trait on top, the parts it is made of below.
+//!
+//! The core is synchronous. The trait's methods run it on the runtime's blocking threads; one thread of the store's own
+//! cuts blocks and drops old ones.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use parking_lot::{Condvar, Mutex, RwLock};
+use statline_series::{Batch, Matcher, PathPattern, Step, TimeRange, Timestamp};
+
+use crate::append::Appender;
+use crate::block::Blocks;
+use crate::catalogue::Event;
+use crate::config::EmbeddedConfig;
+use crate::index::Index;
+use crate::lock::DirectoryLock;
+use crate::manifest::Manifest;
+use crate::state::State;
+use crate::{
+    Appended, Fetch, Fetched, Node, Refused, Selection, SeriesInfo, Store, StoreError, StoreStats, cut, log, recover,
+};
+
+/// How long an append waits for memory before it is refused.
+const LONGEST_WAIT_FOR_ROOM: Duration = Duration::from_secs(30);
+
+/// The time series store that needs no set-up: one directory, one process.
+#[derive(Debug)]
+pub struct EmbeddedStore {
+    inner: Arc<Inner>,
+}
+
+/// All parts of a store. Of the locks, those further up are taken before those further down.
+pub(crate) struct Inner {
+    pub(crate) config: EmbeddedConfig,
+    pub(crate) block_step: Step,
+    /// Held by whoever writes a block.
+    pub(crate) cutting: Mutex<()>,
+    /// Held by whoever writes a batch.
+    pub(crate) appender: Mutex<Appender>,
+    pub(crate) manifest: Mutex<Manifest>,
+    pub(crate) state: RwLock<State>,
+    pub(crate) index: RwLock<Index>,
+    /// `None` once the store is closed.
+    pub(crate) blocks: RwLock<Option<Arc<Blocks>>>,
+    pub(crate) signal: Signal,
+    pub(crate) counters: Counters,
+    /// What the heads take in memory.
+    pub(crate) head_bytes: AtomicU64,
+    pub(crate) next_series: AtomicU32,
+    pub(crate) closed: AtomicBool,
+    pub(crate) lock: Mutex<Option<DirectoryLock>>,
+    /// The thread that cuts, until it is waited for.
+    pub(crate) cutter: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// What the threads of a store tell each other.
+#[derive(Debug, Default)]
+pub(crate) struct Signal {
+    mutex: Mutex<()>,
+    /// There is work, or the store is being closed.
+    work: Condvar,
+    /// Memory became free.
+    room: Condvar,
+}
+
+impl Signal {
+    pub(crate) fn work(&self) {
+        drop(self.mutex.lock());
+        self.work.notify_all();
+    }
+
+    pub(crate) fn room(&self) {
+        drop(self.mutex.lock());
+        self.room.notify_all();
+    }
+
+    /// Waits for work unless `ready` says that there is some, `timeout` at most.
+    pub(crate) fn wait_for_work(&self, timeout: Duration, ready: impl Fn() -> bool) {
+        let mut guard = self.mutex.lock();
+        if !ready() {
+            self.work.wait_for(&mut guard, timeout);
+        }
+    }
+
+    /// Waits until `ready`; whether it became so before the timeout.
+    fn wait_for_room(&self, timeout: Duration, ready: impl Fn() -> bool) -> bool {
+        let deadline = Instant::now() + timeout;
+        let mut guard = self.mutex.lock();
+        while !ready() {
+            if self.room.wait_until(&mut guard, deadline).timed_out() {
+                return ready();
+            }
+        }
+        true
+    }
+}
+
+/// What has happened since the store was opened.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    appended_points: AtomicU64,
+    too_old: AtomicU64,
+    too_new: AtomicU64,
+    series_limit: AtomicU64,
+    too_deep: AtomicU64,
+    not_a_number: AtomicU64,
+    pub(crate) failed_appends: AtomicU64,
+    pub(crate) cuts: AtomicU64,
+    pub(crate) failed_cuts: AtomicU64,
+    /// In milliseconds; `i64::MIN` before the first.
+    pub(crate) last_cut: AtomicI64,
+    pub(crate) last_cut_micros: AtomicU64,
+    pub(crate) expired_blocks: AtomicU64,
+    pub(crate) torn_tails: AtomicU64,
+    pub(crate) corrupt_records: AtomicU64,
+    pub(crate) orphan_points: AtomicU64,
+    pub(crate) corrupt_chunks: AtomicU64,
+}
+
+impl Counters {
+    pub(crate) fn appended(&self, appended: &Appended) {
+        let Refused { too_old, too_new, series_limit, too_deep, not_a_number } = appended.refused;
+        for (counter, count) in [
+            (&self.appended_points, appended.points),
+            (&self.too_old, too_old),
+            (&self.too_new, too_new),
+            (&self.series_limit, series_limit),
+            (&self.too_deep, too_deep),
+            (&self.not_a_number, not_a_number),
+        ] {
+            counter.fetch_add(count, Ordering::Relaxed);
+        }
+    }
+}
+
+impl std::fmt::Debug for Inner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Inner").field("path", &self.config.path).finish_non_exhaustive()
+    }
+}
+
+impl Inner {
+    pub(crate) fn check_open(&self) -> Result<(), StoreError> {
+        if self.closed.load(Ordering::SeqCst) { Err(StoreError::Closed) } else { Ok(()) }
+    }
+
+    pub(crate) fn blocks(&self) -> Result<Arc<Blocks>, StoreError> {
+        self.blocks.read().clone().ok_or(StoreError::Closed)
+    }
+
+    pub(crate) fn log_directory(&self) -> PathBuf {
+        self.config.path.join(log::DIRECTORY)
+    }
+
+    /// Takes note of how much memory the heads take, and calls for a cut when that is too much.
+    pub(crate) fn note_head_bytes(&self, state: &State) {
+        let held = state.head_bytes();
+        self.head_bytes.store(held, Ordering::SeqCst);
+        if held > self.config.head_memory {
+            self.signal.work();
+        }
+    }
+
+    pub(crate) fn is_short_of_memory(&self) -> bool {
+        self.head_bytes.load(Ordering::SeqCst) > self.config.head_memory
+    }
+
+    /// Waits while the heads hold twice what they should.
+    pub(crate) fn wait_for_room(&self) -> Result<(), StoreError> {
+        let limit = self.config.head_memory.saturating_mul(2);
+        let held = || self.head_bytes.load(Ordering::SeqCst);
+        let has_room = || held() <= limit || self.closed.load(Ordering::SeqCst);
+        if has_room() || self.signal.wait_for_room(LONGEST_WAIT_FOR_ROOM, has_room) {
+            return Ok(());
+        }
+        self.counters.failed_appends.fetch_add(1, Ordering::Relaxed);
+        Err(StoreError::HeadFull { held: held(), limit })
+    }
+
+    fn find(&self, pattern: &PathPattern, range: TimeRange) -> Result<Vec<Node>, StoreError> {
+        self.check_open()?;
+        Ok(self.index.read().find(pattern, range))
+    }
+
+    fn delete(&self, selection: &Selection) -> Result<u64, StoreError> {
+        let mut appender = self.appender.lock();
+        self.check_open()?;
+        let mut gone = self.index.read().candidates(selection);
+        gone.sort_unstable();
+        gone.dedup();
+        self.remove_series(&mut appender, &gone)?;
+        Ok(gone.len() as u64)
+    }
+
+    /// Removes series, first from the catalogue and then from the index. Their points go when their blocks do.
+    pub(crate) fn remove_series(&self, appender: &mut Appender, gone: &[crate::SeriesId]) -> Result<(), StoreError> {
+        let events: Vec<Event> = gone.iter().map(|id| Event::Gone { id: *id }).collect();
+        appender.catalogue.append(&events)?;
+        let mut index = self.index.write();
+        gone.iter().for_each(|id| index.remove(*id));
+        Ok(())
+    }
+
+    /// Ends the thread and lets go of the directory. A second time does nothing.
+    fn shut(&self) {
+        self.closed.store(true, Ordering::SeqCst);
+        self.signal.work();
+        self.signal.room();
+        let cutter = self.cutter.lock().take();
+        if let Some(cutter) = cutter {
+            // A panic of the thread was told when it happened, and there is nothing left for it to spoil.
+            let _ = cutter.join();
+        }
+        // Whoever writes now ends before the directory is let go of.
+        let _cutting = self.cutting.lock();
+        let _appender = self.appender.lock();
+        *self.state.write() = State::default();
+        *self.blocks.write() = None;
+        *self.lock.lock() = None;
+    }
+
+    fn stats(&self) -> StoreStats {
+        let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let counters = &self.counters;
+        let (log_files, log_bytes) = log::sizes(&self.log_directory());
+        let state = self.state.read();
+        let last_cut = counters.last_cut.load(Ordering::Relaxed);
+        StoreStats {
+            series: self.index.read().len() as u64,
+            head_points: state.heads().map(|head| head.points).sum(),
+            head_bytes: state.head_bytes(),
+            head_windows: state.heads().count() as u64,
+            log_files,
+            log_bytes,
+            blocks: state.blocks.len() as u64,
+            block_points: state.blocks.iter().map(|block| block.meta.points).sum(),
+            block_bytes: state.blocks.iter().map(|block| block.meta.bytes).sum(),
+            appended_points: load(&counters.appended_points),
+            refused: Refused {
+                too_old: load(&counters.too_old),
+                too_new: load(&counters.too_new),
+                series_limit: load(&counters.series_limit),
+                too_deep: load(&counters.too_deep),
+                not_a_number: load(&counters.not_a_number),
+            },
+            failed_appends: load(&counters.failed_appends),
+            cuts: load(&counters.cuts),
+            failed_cuts: load(&counters.failed_cuts),
+            last_cut: (last_cut != i64::MIN).then(|| Timestamp::from_millis(last_cut)),
+            last_cut_micros: load(&counters.last_cut_micros),
+            expired_blocks: load(&counters.expired_blocks),
+            torn_tails: load(&counters.torn_tails),
+            corrupt_records: load(&counters.corrupt_records),
+            orphan_points: load(&counters.orphan_points),
+            corrupt_chunks: load(&counters.corrupt_chunks),
+        }
+    }
+}
+
+impl EmbeddedStore {
+    /// Opens a directory, makes it when it is absent, and reads the log of what was not yet in blocks.
+    ///
+    /// # Errors
+    /// When the settings make no sense; when another process has the directory, it cannot be written to, it is of a newer
+    /// version, or a file without which nothing can be found is damaged.
+    pub fn open(config: EmbeddedConfig) -> Result<Self, StoreError> {
+        config.check()?;
+        let inner = Arc::new(recover::open(config)?);
+        let cutter = cut::start(Arc::clone(&inner))?;
+        *inner.cutter.lock() = Some(cutter);
+        Ok(Self { inner })
+    }
+
+    /// Writes all points in memory as blocks. A window that is not over ends after its newest point.
+    ///
+    /// # Errors
+    /// When a block could not be written; its points stay in memory and in the log.
+    pub fn cut_all(&self) -> Result<(), StoreError> {
+        self.inner.cut_all()
+    }
+
+    /// Drops what is older than the retention, which also happens by itself from time to time.
+    ///
+    /// # Errors
+    /// When the removal could not be made durable.
+    pub fn expire(&self) -> Result<(), StoreError> {
+        self.inner.expire()
+    }
+
+    /// Runs the synchronous core where it may block.
+    async fn blocking<T: Send + 'static>(
+        &self,
+        doing: &'static str,
+        work: impl FnOnce(&Inner) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let inner = Arc::clone(&self.inner);
+        match tokio::task::spawn_blocking(move || work(&inner)).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(StoreError::Panicked(doing)),
+        }
+    }
+}
+
+impl Drop for EmbeddedStore {
+    fn drop(&mut self) {
+        self.inner.shut();
+    }
+}
+
+/// Tells a read that nobody waits for it any more.
+struct CancelOnDrop(Arc<AtomicBool>);
+
+impl Drop for CancelOnDrop {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+#[async_trait]
+impl Store for EmbeddedStore {
+    async fn append(&self, batch: Batch) -> Result<Appended, StoreError> {
+        self.blocking("append a batch", move |inner| inner.append(&batch)).await
+    }
+
+    async fn find(&self, pattern: &PathPattern, range: TimeRange) -> Result<Vec<Node>, StoreError> {
+        let pattern = pattern.clone();
+        self.blocking("find names", move |inner| inner.find(&pattern, range)).await
+    }
+
+    async fn select(&self, selection: &Selection, range: TimeRange) -> Result<Vec<SeriesInfo>, StoreError> {
+        let selection = selection.clone();
+        self.blocking("select series", move |inner| inner.select(&selection, range)).await
+    }
+
+    async fn fetch(&self, request: &Fetch) -> Result<Vec<Fetched>, StoreError> {
+        let request = request.clone();
+        let cancelled = Arc::new(AtomicBool::new(false));
+        let _guard = CancelOnDrop(Arc::clone(&cancelled));
+        self.blocking("fetch points", move |inner| inner.fetch(&request, &cancelled)).await
+    }
+
+    async fn tags(
+        &self,
+        prefix: &str,
+        filter: &[Matcher],
+        range: TimeRange,
+        limit: usize,
+    ) -> Result<Vec<String>, StoreError> {
+        let (prefix, filter) = (prefix.to_owned(), filter.to_vec());
+        self.blocking("list tags", move |inner| {
+            inner.check_open()?;
+            Ok(inner.index.read().tags(&prefix, &filter, range, limit))
+        })
+        .await
+    }
+
+    async fn tag_values(
+        &self,
+        tag: &str,
+        prefix: &str,
+        filter: &[Matcher],
+        range: TimeRange,
+        limit: usize,
+    ) -> Result<Vec<String>, StoreError> {
+        let (tag, prefix, filter) = (tag.to_owned(), prefix.to_owned(), filter.to_vec());
+        self.blocking("list the values of a tag", move |inner| {
+            inner.check_open()?;
+            Ok(inner.index.read().tag_values(&tag, &prefix, &filter, range, limit))
+        })
+        .await
+    }
+
+    async fn delete(&self, selection: &Selection) -> Result<u64, StoreError> {
+        let selection = selection.clone();
+        self.blocking("delete series", move |inner| inner.delete(&selection)).await
+    }
+
+    fn stats(&self) -> StoreStats {
+        self.inner.stats()
+    }
+
+    async fn close(&self) -> Result<(), StoreError> {
+        self.blocking("close", |inner| {
+            inner.shut();
+            Ok(())
+        })
+        .await
+    }
+}

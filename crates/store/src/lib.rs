@@ -1,0 +1,50 @@
+//! The embedded time series store: points become durable in a log, wait in memory, and end in compressed blocks.
+//!
+//! A point's way through it:
+//!
+//! 1. [`append`](Store::append) finds the series in the *index* (a new one is first written to the *catalogue*), writes
+//!    one record to the *log* of the span of time that the point belongs to, waits for the disk, and puts the point into
+//!    that span's *head* in memory. From then on it is found.
+//! 2. When a span is over, or memory is short, the *cut* writes its head as a *block*: one compressed *chunk* a series.
+//!    The *manifest* names the new block and lets the log go in one step.
+//! 3. A block older than the retention is dropped as a whole.
+//!
+//! A read merges blocks and heads, the newest write of an instant winning.
+//!
+//! The files are described byte by byte in `docs/format/`.
+
+mod append;
+mod block;
+mod bytes;
+mod catalogue;
+mod chunk;
+mod column;
+mod config;
+mod cut;
+mod embedded;
+mod error;
+mod head;
+mod index;
+mod lock;
+mod log;
+mod manifest;
+mod points;
+mod postings;
+mod read;
+mod record;
+mod recover;
+mod sealed;
+mod seen;
+mod state;
+mod store;
+mod trie;
+
+pub use config::{Clock, EmbeddedConfig};
+pub use embedded::EmbeddedStore;
+pub use error::StoreError;
+pub use store::{
+    Appended, Fetch, Fetched, Limits, Node, Refused, Resolution, Selection, SeriesInfo, Store, StoreStats,
+};
+
+/// The number of a series in one store. Given once, never again.
+pub(crate) type SeriesId = u32;

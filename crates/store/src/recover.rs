@@ -1,0 +1,317 @@
+//! Opening a directory: what was durable is found again, what was not whole is dropped, what is damaged is told.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::ErrorKind;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+
+use parking_lot::{Mutex, RwLock};
+use rustc_hash::FxHashSet;
+use statline_series::{TimeRange, Timestamp};
+
+use crate::append::Appender;
+use crate::block::{Blocks, StoredBlock};
+use crate::catalogue::{self, Catalogue, Event};
+use crate::config::EmbeddedConfig;
+use crate::embedded::{Counters, Inner, Signal};
+use crate::head::Head;
+use crate::index::Index;
+use crate::lock::DirectoryLock;
+use crate::log::{self, LogPoint, LogReader};
+use crate::manifest::{self, Manifest};
+use crate::state::{State, cut_down};
+use crate::{SeriesId, StoreError, chunk, seen};
+
+/// Opens a store.
+pub(crate) fn open(config: EmbeddedConfig) -> Result<Inner, StoreError> {
+    let directory = config.path.clone();
+    let log_directory = directory.join(log::DIRECTORY);
+    make_directory(&directory, &directory)?;
+    let lock = DirectoryLock::acquire(&directory)?;
+    make_directory(&directory, &log_directory)?;
+
+    let mut manifest = read_manifest(&directory, &log_directory)?;
+    let counters = Counters::default();
+    counters.last_cut.store(i64::MIN, Ordering::Relaxed);
+    let mut known = KnownSeries::default();
+    let (catalogue, damage) = Catalogue::open(&directory, |event| known.take(event))?;
+    if damage.corrupt_records > 0 || damage.torn_tail {
+        let (corrupt_records, torn_tail) = (damage.corrupt_records, damage.torn_tail);
+        tracing::error!(corrupt_records, torn_tail, "the catalogue of series is damaged; some series may be lost");
+        counters.corrupt_records.fetch_add(corrupt_records, Ordering::Relaxed);
+        counters.torn_tails.fetch_add(u64::from(torn_tail), Ordering::Relaxed);
+    }
+
+    let (blocks, opened) = Blocks::open(&directory, config.cache_memory, &manifest.blocks)?;
+    let mut state = State { blocks: opened, ..State::default() };
+    state.sort_blocks();
+    read_lives(&directory, &state.blocks, &mut known.index);
+
+    log::remove(&log_directory, &mut manifest.dead_logs);
+    let mut replay = Replay::new(&log_directory, &manifest, &mut state, &mut known, &counters);
+    let mut unused = replay.run()?;
+    let (next_log, sequence) = (replay.next_log, replay.sequence);
+    if !unused.is_empty() {
+        // A log that goes takes its parts of batches with it. The batches are whole all the same, and must be known to be
+        // before that.
+        manifest.acknowledged = sequence;
+        manifest.write(&directory)?;
+        log::remove(&log_directory, &mut unused);
+    }
+
+    let mut appender = Appender::new(catalogue, log_directory);
+    appender.next_log = next_log;
+    appender.sequence = sequence;
+    appender.next_series = known.next.max(manifest.next_series);
+    let inner = Inner {
+        block_step: config.block_step(),
+        next_series: AtomicU32::new(appender.next_series),
+        head_bytes: AtomicU64::new(state.head_bytes()),
+        cutting: Mutex::new(()),
+        appender: Mutex::new(appender),
+        manifest: Mutex::new(manifest),
+        state: RwLock::new(state),
+        index: RwLock::new(known.index),
+        blocks: RwLock::new(Some(Arc::new(blocks))),
+        signal: Signal::default(),
+        counters,
+        closed: AtomicBool::new(false),
+        lock: Mutex::new(Some(lock)),
+        cutter: Mutex::new(None),
+        config,
+    };
+    Ok(inner)
+}
+
+fn make_directory(store: &Path, directory: &Path) -> Result<(), StoreError> {
+    fs::create_dir_all(directory).map_err(|source| match source.kind() {
+        ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
+            StoreError::NotWritable { path: store.to_owned(), source }
+        }
+        _ => StoreError::io("make directory", directory, source),
+    })
+}
+
+/// The manifest, made when the directory is new. Points without one, or without the catalogue, cannot be found.
+fn read_manifest(directory: &Path, log_directory: &Path) -> Result<Manifest, StoreError> {
+    let has_catalogue = directory.join(catalogue::FILE_NAME).exists();
+    let has_logs = !log::list(log_directory)?.is_empty();
+    let missing = |name: &str| StoreError::damaged_file(&directory.join(name), "it is missing");
+    match Manifest::read(directory)? {
+        Some(manifest) if !has_catalogue && (has_logs || !manifest.blocks.is_empty()) => {
+            Err(missing(catalogue::FILE_NAME))
+        }
+        Some(manifest) => Ok(manifest),
+        None if has_logs || has_catalogue => Err(missing(manifest::FILE_NAME)),
+        None => {
+            let manifest = Manifest::default();
+            manifest.write(directory)?;
+            Ok(manifest)
+        }
+    }
+}
+
+/// What the catalogue tells.
+struct KnownSeries {
+    index: Index,
+    gone: FxHashSet<SeriesId>,
+    /// The first number that was never given.
+    next: SeriesId,
+}
+
+impl Default for KnownSeries {
+    fn default() -> Self {
+        Self { index: Index::new(), gone: FxHashSet::default(), next: 0 }
+    }
+}
+
+impl KnownSeries {
+    fn take(&mut self, event: Event) {
+        match event {
+            Event::Born { id, kind, key } => {
+                self.saw_id(id);
+                self.index.insert(id, key, kind);
+            }
+            Event::Kind { id, kind } => self.index.set_kind(id, kind),
+            Event::Gone { id } => {
+                self.saw_id(id);
+                self.index.remove(id);
+                self.gone.insert(id);
+            }
+        }
+    }
+
+    fn saw_id(&mut self, id: SeriesId) {
+        self.next = self.next.max(id.saturating_add(1));
+    }
+}
+
+/// When each series lived, from the file that says so, or else from the blocks themselves.
+fn read_lives(directory: &Path, blocks: &[Arc<StoredBlock>], index: &mut Index) {
+    let read = seen::read(directory, |id, first, last| index.saw(id, first, last));
+    match read {
+        Ok(true) => return,
+        Ok(false) if blocks.is_empty() => return,
+        Ok(false) => tracing::warn!("the lives of series are not on disk; reading all blocks to find them"),
+        Err(error) => tracing::warn!(%error, "the lives of series cannot be read; reading all blocks to find them"),
+    }
+    for block in blocks {
+        let Ok(series) = block.series() else {
+            tracing::error!(block = block.meta.id, "a block is damaged; series that are only in it may not be found");
+            continue;
+        };
+        for id in series {
+            // A damaged chunk lives somewhere in its block, and says so when it is read.
+            let life = block.chunk(id).ok().flatten().and_then(|bytes| chunk::span(id, &bytes).ok());
+            let (first, last) = match life {
+                Some((first, last, _)) => (Timestamp::from_millis(first), Timestamp::from_millis(last)),
+                None => (block.range().from, block.range().until.offset(-1)),
+            };
+            index.saw(id, first, last);
+        }
+    }
+}
+
+/// One record of the newest batch seen so far, kept back until it is known whether the batch is whole.
+struct HeldPart {
+    number: u64,
+    offset: u64,
+    window: TimeRange,
+    points: Vec<LogPoint>,
+}
+
+/// Reads all logs into the head.
+struct Replay<'a> {
+    log_directory: &'a Path,
+    acknowledged: u64,
+    state: &'a mut State,
+    known: &'a mut KnownSeries,
+    counters: &'a Counters,
+    next_log: u64,
+    /// The number of the newest batch seen.
+    sequence: u64,
+    /// The parts of that batch, and how many there should be.
+    held: Vec<HeldPart>,
+    held_parts: u32,
+    used_logs: BTreeSet<u64>,
+}
+
+impl<'a> Replay<'a> {
+    fn new(
+        log_directory: &'a Path,
+        manifest: &Manifest,
+        state: &'a mut State,
+        known: &'a mut KnownSeries,
+        counters: &'a Counters,
+    ) -> Self {
+        Self {
+            log_directory,
+            acknowledged: manifest.acknowledged,
+            state,
+            known,
+            counters,
+            next_log: manifest.next_log,
+            sequence: manifest.acknowledged,
+            held: Vec::new(),
+            held_parts: 0,
+            used_logs: BTreeSet::new(),
+        }
+    }
+
+    /// Reads all logs, and tells which of them hold nothing that is still wanted.
+    fn run(&mut self) -> Result<Vec<u64>, StoreError> {
+        let numbers = log::list(self.log_directory)?;
+        if let Some(last) = numbers.last() {
+            self.next_log = self.next_log.max(last + 1);
+        }
+        for number in &numbers {
+            self.read_log(*number)?;
+        }
+        self.settle_newest_batch()?;
+        Ok(numbers.into_iter().filter(|number| !self.used_logs.contains(number)).collect())
+    }
+
+    fn read_log(&mut self, number: u64) -> Result<(), StoreError> {
+        let path = log::path_of(self.log_directory, number);
+        let mut reader = LogReader::open(&path, number)?;
+        let mut corrupt = u64::from(reader.bad_header);
+        while let Some(record) = reader.records.next()? {
+            let Ok((window, points)) = log::decode_batch(&record.payload) else {
+                corrupt += 1;
+                continue;
+            };
+            if record.sequence > self.sequence {
+                self.apply_held();
+                self.sequence = record.sequence;
+                self.held_parts = record.parts;
+            }
+            let part = HeldPart { number, offset: record.offset, window, points };
+            if record.sequence == self.sequence && record.sequence > self.acknowledged {
+                self.held.push(part);
+            } else {
+                self.apply(&part);
+            }
+        }
+        corrupt += reader.records.corrupt;
+        if corrupt > 0 {
+            tracing::error!(path = %path.display(), corrupt, "skipped damaged records of a log");
+            self.counters.corrupt_records.fetch_add(corrupt, Ordering::Relaxed);
+        }
+        if let Some(length) = reader.records.torn_at {
+            tracing::warn!(path = %path.display(), length, "dropped the unfinished end of a log");
+            self.counters.torn_tails.fetch_add(1, Ordering::Relaxed);
+            log::truncate(&path, length)?;
+        }
+        Ok(())
+    }
+
+    /// Keeps the newest batch when it is whole, and otherwise cuts what there is of it off its logs: it was never
+    /// acknowledged.
+    fn settle_newest_batch(&mut self) -> Result<(), StoreError> {
+        if self.held.len() < self.held_parts as usize {
+            let (found, parts) = (self.held.len(), self.held_parts);
+            tracing::warn!(found, parts, "dropped the newest batch, of which not all parts were written");
+            for part in std::mem::take(&mut self.held) {
+                log::truncate(&log::path_of(self.log_directory, part.number), part.offset)?;
+            }
+        }
+        self.apply_held();
+        Ok(())
+    }
+
+    fn apply_held(&mut self) {
+        for part in std::mem::take(&mut self.held) {
+            self.apply(&part);
+        }
+    }
+
+    fn apply(&mut self, part: &HeldPart) {
+        for point in &part.points {
+            self.known.saw_id(point.id);
+            if self.known.gone.contains(&point.id) {
+                continue;
+            }
+            // Points that have lost their series keep their log: someone may still find the name.
+            self.used_logs.insert(part.number);
+            if self.known.index.get(point.id).is_none() {
+                self.counters.orphan_points.fetch_add(1, Ordering::Relaxed);
+                continue;
+            }
+            let head = self.head_for(part.window, point.timestamp);
+            head.add_log(part.number);
+            head.push(point.id, point.timestamp, point.value);
+            self.known.index.saw(point.id, point.timestamp, point.timestamp);
+        }
+    }
+
+    /// The window of a point: one that is there, or else the one that the record names, clear of others.
+    fn head_for(&mut self, window: TimeRange, timestamp: Timestamp) -> &mut Head {
+        let range = self.state.active_at(timestamp).unwrap_or_else(|| {
+            let others = self.state.active.values().map(Head::range);
+            others.fold(window, |window, other| cut_down(window, other, timestamp))
+        });
+        self.state.head_mut(range)
+    }
+}

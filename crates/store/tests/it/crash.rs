@@ -1,0 +1,107 @@
+//! kill -9 at random moments: what was acknowledged is there, and the batch that was open is there whole or not at all.
+
+use std::collections::BTreeMap;
+use std::hash::{BuildHasher, RandomState};
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use statline_series::TimeRange;
+use statline_store::{EmbeddedConfig, EmbeddedStore, Store};
+
+use crate::support::*;
+
+const DIRECTORY: &str = "STATLINE_TEST_CRASH_DIRECTORY";
+const ROUNDS: u64 = 120;
+const SERIES: i64 = 20;
+
+/// Batch `number` has a point for each of the series, in two blocks, and sometimes a new series.
+fn rows(number: i64) -> Vec<(String, i64, f64)> {
+    let mut rows: Vec<_> = (0..SERIES)
+        .map(|series| {
+            let time = START + (series % 2) * 2 * HOUR + number % 700 * 10_000;
+            (format!("crash.s{series}"), time, (number * SERIES + series) as f64)
+        })
+        .collect();
+    if number % 5 == 0 {
+        rows.push((format!("crash.new{number}"), START, number as f64));
+    }
+    rows
+}
+
+fn open_store(directory: &Path) -> EmbeddedStore {
+    let (base, _) = config(directory, START + 4 * HOUR);
+    // So little memory that blocks are cut all the time.
+    EmbeddedStore::open(EmbeddedConfig { head_memory: 40_000, ..base }).unwrap()
+}
+
+/// The process that is killed. It says which batch it begins with and each that was acknowledged.
+#[test]
+#[ignore = "run as a process of its own by the test below"]
+fn writer() {
+    let directory = std::env::var_os(DIRECTORY).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let store = open_store(Path::new(&directory));
+    let mut out = std::io::stdout().lock();
+    runtime.block_on(async {
+        let newest = raw(&store, "crash.s0").await.into_iter().map(|(_, value)| value as i64 / SERIES).max();
+        for number in newest.map_or(0, |newest| newest + 1).. {
+            let rows = rows(number);
+            store.append(batch(rows.iter().map(|(name, time, value)| (name.as_str(), *time, *value)))).await.unwrap();
+            writeln!(out, "acknowledged {number}").unwrap();
+        }
+    });
+}
+
+/// Runs the writer, kills it, and tells the newest batch that it saw acknowledged.
+fn run_and_kill(directory: &Path, after: Duration) -> Option<i64> {
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "crash::writer", "--ignored", "--nocapture"])
+        .env(DIRECTORY, directory)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let stdout = BufReader::new(child.stdout.take().unwrap());
+    let reader = std::thread::spawn(move || {
+        let lines = stdout.lines().map_while(Result::ok);
+        lines.filter_map(|line| line.rsplit_once("acknowledged ")?.1.parse::<i64>().ok()).last()
+    });
+    std::thread::sleep(after);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    reader.join().unwrap()
+}
+
+#[tokio::test]
+async fn nothing_acknowledged_is_lost_and_nothing_is_half_there() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut newest_acknowledged = -1;
+    for round in 0..ROUNDS {
+        let after = Duration::from_millis(20 + RandomState::new().hash_one(round) % 400);
+        newest_acknowledged = run_and_kill(directory.path(), after).unwrap_or(newest_acknowledged);
+
+        let store = open_store(directory.path());
+        let stats = store.stats();
+        assert_eq!((stats.corrupt_records, stats.orphan_points), (0, 0), "round {round}");
+        let mut found: BTreeMap<String, BTreeMap<i64, f64>> = BTreeMap::new();
+        for fetched in fetch_raw(&store, "crash.*", TimeRange::ALL).await.unwrap() {
+            let points = fetched.values.points().map(|point| (point.timestamp.millis(), point.value));
+            found.insert(fetched.key.to_string(), points.collect());
+        }
+        let expect = |count: i64| {
+            let mut expected: BTreeMap<String, BTreeMap<i64, f64>> = BTreeMap::new();
+            for (name, time, value) in (0..count).flat_map(rows) {
+                expected.entry(name).or_default().insert(time, value);
+            }
+            expected
+        };
+        // The batch that was open when the process died may be there as a whole.
+        let counts = [newest_acknowledged + 1, newest_acknowledged + 2];
+        let count = counts.into_iter().find(|count| found == expect(*count));
+        assert!(count.is_some(), "round {round}: what is there is neither of {counts:?} batches");
+        newest_acknowledged = count.unwrap() - 1;
+        drop(store);
+    }
+    assert!(newest_acknowledged > 5, "the writer got somewhere: {newest_acknowledged}");
+}

@@ -1,0 +1,10 @@
+//! The store from outside: on a real directory, through the trait, through crashes and damage.
+
+#![allow(clippy::unwrap_used, reason = "a test says what is wrong by panicking")]
+
+mod behaviour;
+mod crash;
+mod damage;
+mod limits;
+mod model;
+mod support;
