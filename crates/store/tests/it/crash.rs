@@ -13,7 +13,7 @@ use statline_store::{EmbeddedConfig, EmbeddedStore, Store};
 use crate::support::*;
 
 const DIRECTORY: &str = "STATLINE_TEST_CRASH_DIRECTORY";
-const ROUNDS: u64 = 120;
+const ROUNDS: u64 = 12;
 const SERIES: i64 = 20;
 
 /// Batch `number` has a point for each of the series, in two blocks, and sometimes a new series.

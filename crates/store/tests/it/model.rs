@@ -143,7 +143,7 @@ async fn run(actions: Vec<Action>) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 800, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
 
     #[test]
     fn any_program_answers_as_a_map_would(actions in prop::collection::vec(action(), 1..24)) {
