@@ -61,14 +61,10 @@ clean: ## remove what was built
 
 # A server of our own is started from Debian's binaries; the cluster that the package makes is not used.
 postgresql:
-	@if ! ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 && ! command -v initdb >/dev/null; then \
-	  if [ "$$(id -u)" != 0 ] && ! sudo -n true 2>/dev/null; then \
-	    echo "PostgreSQL is not installed: install Debian's package postgresql, or run make as root once" >&2; exit 1; fi; \
-	  sudo=$$( [ "$$(id -u)" = 0 ] || echo sudo ); \
-	  $$sudo apt-get update -qq; DEBIAN_FRONTEND=noninteractive $$sudo apt-get install -y -qq --no-install-recommends postgresql; fi
+	@ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null || demo/install.sh postgresql
 
 $(VENV)/.installed: clients/python/pyproject.toml tests/requirements.txt
-	python3 -m venv $(VENV)
+	python3 -m venv $(VENV) || { demo/install.sh python3-venv; python3 -m venv $(VENV); }
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check -e 'clients/python[test,lint]' -r tests/requirements.txt
 	touch $@
 

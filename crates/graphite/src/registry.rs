@@ -250,6 +250,20 @@ mod tests {
     }
 
     #[test]
+    fn the_documentation_lists_every_function_and_no_other() {
+        let table = include_str!("../../../docs/graphite.md").split("## How points").next().unwrap();
+        let listed: Vec<&str> = table
+            .lines()
+            .filter(|line| line.starts_with("| ") && line.contains('`'))
+            .flat_map(|line| line.split('`').skip(1).step_by(2))
+            .collect();
+        for name in functions().keys() {
+            assert!(listed.contains(name), "{name} is not in docs/graphite.md");
+        }
+        assert_eq!(listed.len(), functions().len());
+    }
+
+    #[test]
     fn a_slip_of_the_pen_is_recognised() {
         for (name, expected) in [
             ("sumserie", Some("sumSeries")),
