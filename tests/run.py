@@ -21,7 +21,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 CARGO = re.compile(r"^test result: \w+\. (?P<passed>\d+) passed; (?P<failed>\d+) failed; (?P<skipped>\d+) ignored")
 PYTEST = re.compile(r"^=* ?(?:(?P<failed>\d+) failed, )?(?P<passed>\d+) passed(?:, (?P<skipped>\d+) skipped)?")
 JEST = re.compile(r"^Tests: +(?:(?P<failed>\d+) failed, )?(?:(?P<skipped>\d+) skipped, )?(?P<passed>\d+) passed")
-SKIPPED = re.compile(r"^\s*skipped: (?P<why>.+)$")
+SKIPPED = re.compile(r"(?:^|\s)skipped: (?P<why>.+)$")
 
 
 @dataclass
@@ -46,7 +46,7 @@ class Outcome:
 
 
 SUITES = [
-    Suite("setup", ["make", "--no-print-directory", "postgresql", ".venv/.installed", "frontend/node_modules/.installed"]),
+    Suite("setup", ["make", "--no-print-directory", "setup"]),
     Suite("lint", ["make", "--no-print-directory", "lint"]),
     Suite("build", ["make", "--no-print-directory", "bins", "PROFILE=dev"]),
     Suite("rust", ["cargo", "test", "--workspace", "--locked", "--no-fail-fast", "--", "--nocapture"], CARGO),
@@ -81,7 +81,9 @@ def run(suite: Suite) -> Outcome:
             outcome.passed += counts.get("passed", 0)
             outcome.failed += counts.get("failed", 0)
             outcome.skipped += counts.get("skipped", 0)
-        if match := SKIPPED.match(line):
+        if suite.counts is CARGO and (match := SKIPPED.search(line)):
+            # Its harness counts a test that skips itself as passed.
+            outcome.passed -= 1
             outcome.skipped += 1
             outcome.reasons.append(match["why"])
     status = process.wait()

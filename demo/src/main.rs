@@ -22,6 +22,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
+use tokio::signal::unix::{SignalKind, signal};
 
 /// An error that is told to whoever runs the demo.
 pub type Error = Box<dyn std::error::Error + Send + Sync>;
@@ -61,10 +62,7 @@ struct Cli {
 #[tokio::main]
 async fn main() -> ExitCode {
     let cli = Cli::parse();
-    let played = tokio::select! {
-        played = play(&cli) => played,
-        stopped = stop_signal() => stopped.map(|()| true),
-    };
+    let played = until_stopped(cli).await;
     match played {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
@@ -72,6 +70,25 @@ async fn main() -> ExitCode {
             let _ = writeln!(std::io::stderr(), "demo: {error}");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Plays until it is done or asked to stop; what has been started ends with its handles, in either case.
+async fn until_stopped(cli: Cli) -> Result<bool, Error> {
+    // Registered before anything is started, so that nothing is left behind by a signal that comes early.
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut playing = tokio::spawn(async move { play(&cli).await });
+    tokio::select! {
+        played = &mut playing => return played?,
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+    say("\nstopping");
+    playing.abort();
+    match playing.await {
+        Err(error) if error.is_panic() => Err(error.into()),
+        _ => Ok(true),
     }
 }
 
@@ -97,17 +114,6 @@ async fn play(cli: &Cli) -> Result<bool, Error> {
         say(&format!("\n{}\nAsked anew every {} s; Ctrl-C stops everything.", stack.addresses(), REFRESH.as_secs()));
         tokio::time::sleep(REFRESH).await;
     }
-}
-
-/// Resolves when the demo is asked to stop. What has been started ends with its handles.
-async fn stop_signal() -> Result<(), Error> {
-    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
-    tokio::select! {
-        interrupted = tokio::signal::ctrl_c() => interrupted?,
-        _ = terminate.recv() => {}
-    }
-    say("\nstopping");
-    Ok(())
 }
 
 /// A line for whoever runs the demo.

@@ -7,6 +7,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::str::FromStr;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use statline_series::{Batch, Kind, SeriesKey, Timestamp};
 use statline_store::Store;
@@ -19,6 +20,8 @@ use tokio_util::task::TaskTracker;
 
 use crate::{clock, config};
 
+/// How often refused connections are told of.
+const TELL_EVERY: Duration = Duration::from_secs(10);
 /// What one read may bring.
 const READ_BYTES: usize = 256 << 10;
 
@@ -37,6 +40,9 @@ pub enum BadLine {
     /// The timestamp is not one.
     #[error("the timestamp {0:?} is not seconds since the epoch, or -1 for now")]
     Timestamp(String),
+    /// Longer than carbon.max_line_bytes.
+    #[error("the line has {0} bytes, more than carbon.max_line_bytes")]
+    TooLong(usize),
     /// Not UTF-8.
     #[error("the line is not utf-8")]
     NotText,
@@ -51,6 +57,7 @@ pub async fn serve(
     stop: CancellationToken,
 ) {
     let tasks = TaskTracker::new();
+    let mut refused_at: Option<Instant> = None;
     loop {
         let accepted = tokio::select! {
             () = stop.cancelled() => break,
@@ -61,17 +68,27 @@ pub async fn serve(
             Err(error) => {
                 // Out of file descriptors, most likely: let others close theirs.
                 tracing::warn!(%error, "a carbon connection could not be accepted");
-                tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+                tokio::time::sleep(Duration::from_millis(100)).await;
                 continue;
             }
         };
         let Ok(permit) = Arc::clone(&connections).try_acquire_owned() else {
             metrics::counter!("statline_carbon_refused_connections_total").increment(1);
+            // Whoever tries again and again must not fill the log.
+            if refused_at.is_some_and(|at| at.elapsed() < TELL_EVERY) {
+                continue;
+            }
+            refused_at = Some(Instant::now());
             tracing::warn!(%peer, limit = config.max_connections, "a carbon connection was refused; raise carbon.max_connections");
             continue;
         };
-        let mut connection =
-            Connection { store: Arc::clone(&store), peer, max_line: config.max_line_bytes, told: false };
+        let mut connection = Connection {
+            store: Arc::clone(&store),
+            peer,
+            max_line: config.max_line_bytes,
+            idle_timeout: config.idle_timeout.get(),
+            told: false,
+        };
         let stop = stop.clone();
         tasks.spawn(async move {
             let _permit = permit;
@@ -88,6 +105,7 @@ struct Connection {
     store: Arc<dyn Store>,
     peer: SocketAddr,
     max_line: usize,
+    idle_timeout: Duration,
     /// Whether a bad line of this connection was already logged.
     told: bool,
 }
@@ -96,9 +114,21 @@ impl Connection {
     async fn run(&mut self, mut stream: TcpStream, stop: CancellationToken) -> io::Result<()> {
         let mut buffer = Vec::with_capacity(READ_BYTES);
         loop {
-            let read = tokio::select! {
-                () = stop.cancelled() => break,
-                read = stream.read_buf(&mut buffer) => read?,
+            let read = if stop.is_cancelled() {
+                // What the kernel has acknowledged already is still taken; more is not waited for.
+                match stream.try_read_buf(&mut buffer) {
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
+                    read => read?,
+                }
+            } else {
+                tokio::select! {
+                    () = stop.cancelled() => continue,
+                    read = stream.read_buf(&mut buffer) => read?,
+                    () = tokio::time::sleep(self.idle_timeout) => {
+                        tracing::info!(peer = %self.peer, "a silent carbon connection is closed");
+                        0
+                    }
+                }
             };
             let end = if read == 0 {
                 buffer.len()
@@ -109,8 +139,7 @@ impl Connection {
             buffer.drain(..end);
             if buffer.len() > self.max_line {
                 // Without an end in sight the line cannot be skipped: what follows would be misread.
-                metrics::counter!("statline_carbon_bad_lines_total").increment(1);
-                tracing::warn!(peer = %self.peer, limit = self.max_line, "a carbon line is longer than carbon.max_line_bytes, the connection is closed");
+                self.refuse(&buffer, &BadLine::TooLong(buffer.len()));
                 break;
             }
             if read == 0 {
@@ -126,6 +155,10 @@ impl Connection {
         for line in lines.split(|byte| *byte == b'\n') {
             let line = line.strip_suffix(b"\r").unwrap_or(line);
             if line.iter().all(u8::is_ascii_whitespace) {
+                continue;
+            }
+            if line.len() > self.max_line {
+                self.refuse(line, &BadLine::TooLong(line.len()));
                 continue;
             }
             match parse_line(line, now) {

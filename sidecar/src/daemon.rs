@@ -15,7 +15,7 @@ use axum::serve::ListenerExt;
 use metrics_exporter_prometheus::PrometheusBuilder;
 use statline_series::Step;
 use statline_statsd::State;
-use statline_store::{EmbeddedConfig, EmbeddedStore, Store, StoreError};
+use statline_store::{EmbeddedStore, Store, StoreError};
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -36,7 +36,9 @@ use crate::receive::{ReceiveConfig, ReceiveError, Receivers};
 use crate::status::Status;
 
 /// How long servers may finish their answers after the last flush.
-const DRAIN: Duration = Duration::from_secs(2);
+const DRAIN: Duration = Duration::from_secs(1);
+/// How long the last flush, and then the store's end, may take each before the daemon gives up and says so.
+const LAST_WORDS: Duration = Duration::from_secs(20);
 
 /// Why the daemon did not start, or did not stop well, in one line.
 #[derive(Debug, Error)]
@@ -110,9 +112,7 @@ impl Daemon {
         let metrics = PrometheusBuilder::new()
             .install_recorder()
             .map_err(|error| DaemonError::Other(format!("the metrics recorder could not start: {error}")))?;
-        // Validation has bounded the interval to whole milliseconds above 0.
-        let step = Step::from_duration(config.statsd.flush_interval.get()).unwrap_or(Step::SECOND);
-
+        let step = config.statsd.step();
         let store = open_store(&config.store, step).await?;
         let http_listener = listen("http.listen", config.http.listen).await?;
         let flight_listener = listen("flight.listen", config.flight.listen).await?;
@@ -145,7 +145,9 @@ impl Daemon {
         let received = receivers.stats();
         let state = State::new(config.statsd.flush_config(), &config.statsd.limits())
             .map_err(|error| DaemonError::Other(error.to_string()))?;
-        let flusher = Flusher::new(receivers, state, Arc::clone(&store), step, flush_sender).await?;
+        let flusher =
+            Flusher::new(receivers, state, Arc::clone(&store), step, config.statsd.max_waiting_points, flush_sender)
+                .await?;
         let status = Arc::new(Status::new(Arc::clone(&store), step, flushed.clone()));
         let engine = Engine::new(Arc::clone(&store), config.query.clone(), step, flushed);
 
@@ -157,9 +159,14 @@ impl Daemon {
                 tokio::spawn(carbon::serve(listener, store, config.carbon.clone(), Arc::clone(&connections), stop))
             })
             .collect();
-        let shared =
-            Shared { engine: engine.clone(), status, received, metrics, access: Access::new(&config.http.token) };
-        let flight = Flight::new(engine, Access::new(&config.flight.token));
+        let shared = Shared {
+            engine: engine.clone(),
+            status,
+            received,
+            metrics,
+            access: Access::new(config.http.token.reveal()),
+        };
+        let flight = Flight::new(engine, Access::new(config.flight.token.reveal()));
         let servers = vec![
             tokio::spawn(serve_http(http_listener, shared, stop.clone())),
             tokio::spawn(serve_flight(flight_listener, tls, flight, stop.clone())?),
@@ -176,7 +183,9 @@ impl Daemon {
 
     async fn stop(self) -> Result<(), DaemonError> {
         self.stop.cancel();
-        let flushed = self.flusher.await.map_err(|error| DaemonError::Other(format!("the flusher failed: {error}")))?;
+        let flushed = in_time("the last flush", self.flusher)
+            .await?
+            .map_err(|error| DaemonError::Other(format!("the flusher failed: {error}")))?;
         let deadline = tokio::time::Instant::now() + DRAIN;
         for mut task in self.carbon.into_iter().chain(self.servers) {
             if tokio::time::timeout_at(deadline, &mut task).await.is_err() {
@@ -184,11 +193,18 @@ impl Daemon {
                 task.abort();
             }
         }
-        self.store.close().await?;
+        in_time("closing the store", self.store.close()).await??;
         flushed?;
         tracing::info!("stopped");
         Ok(())
     }
+}
+
+/// What a stop waits for, unless it takes too long: a disk that does not answer must not hold the daemon for ever.
+async fn in_time<T>(what: &str, work: impl Future<Output = T>) -> Result<T, DaemonError> {
+    tokio::time::timeout(LAST_WORDS, work)
+        .await
+        .map_err(|_| DaemonError::Other(format!("{what} took longer than {} s and is given up", LAST_WORDS.as_secs())))
 }
 
 /// Addresses as one text, for the log.
@@ -197,13 +213,7 @@ fn join(addresses: impl Iterator<Item = SocketAddr>) -> String {
 }
 
 async fn open_store(config: &config::Store, step: Step) -> Result<Arc<dyn Store>, DaemonError> {
-    let mut embedded = EmbeddedConfig::at(&config.path);
-    embedded.resolution = step;
-    embedded.retention = config.retention.get();
-    embedded.block_length = config.block_length.get();
-    embedded.max_series = config.max_series;
-    embedded.head_memory = config.head_memory;
-    embedded.cache_memory = config.cache_memory;
+    let embedded = config.embedded(step);
     let opened = tokio::task::spawn_blocking(move || EmbeddedStore::open(embedded)).await;
     let store = opened.map_err(|error| DaemonError::Other(format!("the store failed to open: {error}")))??;
     Ok(Arc::new(store))

@@ -4,7 +4,7 @@
 //! command line) asks through this, so that limits and time-outs are the same everywhere.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chrono_tz::Tz;
 use futures::future::try_join_all;
@@ -13,7 +13,7 @@ use statline_graphite::{Context, EvalError, Expr, FetchRequest, Fetched, Fetched
 use statline_series::{PathPattern, Step, TimeRange, Timestamp};
 use statline_store::{Fetch, Resolution, Selection, Store, StoreError};
 use thiserror::Error;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::config;
 
@@ -48,9 +48,30 @@ impl From<StoreError> for QueryError {
 
 impl From<EvalError> for QueryError {
     fn from(error: EvalError) -> Self {
-        Self::Bad(error.to_string())
+        match error {
+            EvalError::TooManySeries { .. } | EvalError::TooManyPoints { .. } | EvalError::TooMuchWork { .. } => {
+                Self::Limit(error.to_string())
+            }
+            _ => Self::Bad(error.to_string()),
+        }
     }
 }
+
+impl QueryError {
+    /// Its kind in one word, for metrics.
+    const fn reason(&self) -> &'static str {
+        match self {
+            Self::Bad(_) => "bad",
+            Self::Limit(_) => "limit",
+            Self::Timeout(_) => "timeout",
+            Self::Store(_) => "store",
+            Self::Internal(_) => "internal",
+        }
+    }
+}
+
+/// The right to use a share of the machine, held by whatever works on a question.
+type Permit = Arc<OwnedSemaphorePermit>;
 
 /// The span of time that a target is evaluated over, and how.
 #[derive(Clone, Debug)]
@@ -89,9 +110,9 @@ impl Engine {
         Self { store, limits, step, running, flushed }
     }
 
-    /// The most targets in one request.
-    pub const fn max_targets(&self) -> usize {
-        self.limits.max_targets
+    /// What a question may cost.
+    pub const fn limits(&self) -> &config::Query {
+        &self.limits
     }
 
     /// Tells the end of each flush, once its points can be read.
@@ -104,14 +125,35 @@ impl Engine {
     /// # Errors
     /// See [`QueryError`].
     pub async fn graphite(&self, target: &str, window: &Window) -> Result<Vec<Series>, QueryError> {
-        let target = statline_graphite::parse(target).map_err(|error| QueryError::Bad(error.to_string()))?;
+        self.bounded(|permit| async move {
+            let target = statline_graphite::parse(target).map_err(|error| QueryError::Bad(error.to_string()))?;
+            self.evaluate(target, self.context(window), permit).await
+        })
+        .await
+    }
+
+    /// Answers a question when it is its turn, within the time that a question may take, and counts how it went.
+    ///
+    /// The permit goes along with the work: a question that nobody waits for any more still counts while it is computed.
+    async fn bounded<T, F: Future<Output = Result<T, QueryError>>>(
+        &self,
+        work: impl FnOnce(Permit) -> F,
+    ) -> Result<T, QueryError> {
+        let began = Instant::now();
         let timeout = self.limits.timeout.get();
         let answer = async {
+            let permit = Arc::clone(&self.running).acquire_owned().await;
             // The semaphore is never closed.
-            let _running = self.running.acquire().await.map_err(|error| QueryError::Internal(error.to_string()))?;
-            self.evaluate(target, self.context(window)).await
+            let permit = permit.map_err(|error| QueryError::Internal(error.to_string()))?;
+            work(Arc::new(permit)).await
         };
-        tokio::time::timeout(timeout, answer).await.unwrap_or(Err(QueryError::Timeout(timeout)))
+        let answer = tokio::time::timeout(timeout, answer).await.unwrap_or(Err(QueryError::Timeout(timeout)));
+        metrics::counter!("statline_queries_total").increment(1);
+        metrics::counter!("statline_query_seconds_total").increment(began.elapsed().as_secs());
+        if let Err(error) = &answer {
+            metrics::counter!("statline_query_failures_total", "reason" => error.reason()).increment(1);
+        }
+        answer
     }
 
     fn context(&self, window: &Window) -> Context {
@@ -124,7 +166,7 @@ impl Engine {
         context
     }
 
-    async fn evaluate(&self, target: Expr, context: Context) -> Result<Vec<Series>, QueryError> {
+    async fn evaluate(&self, target: Expr, context: Context, permit: Permit) -> Result<Vec<Series>, QueryError> {
         let (target, context) = (Arc::new(target), Arc::new(context));
         let mut requests = statline_graphite::plan(&target, &context)?;
         let mut fetched = Fetched::default();
@@ -135,7 +177,9 @@ impl Engine {
             }
             // Evaluation is arithmetic over millions of values: not for the threads that serve sockets.
             let (for_target, for_context) = (Arc::clone(&target), Arc::clone(&context));
+            let permit = Arc::clone(&permit);
             let evaluation = tokio::task::spawn_blocking(move || {
+                let _permit = permit;
                 let progress = statline_graphite::evaluate(&for_target, &for_context, &fetched)?;
                 Ok::<_, EvalError>(match progress {
                     Progress::Fetch(missing) => (Progress::Fetch(missing), fetched),
@@ -179,8 +223,19 @@ impl Engine {
     /// # Errors
     /// When the pattern is not valid or the store fails.
     pub async fn find(&self, find: &Find) -> Result<Vec<FindNode>, QueryError> {
-        let pattern = PathPattern::parse(&find.query).map_err(|error| QueryError::Bad(error.to_string()))?;
-        let nodes = self.store.find(&pattern, find.span.range()).await?;
+        let nodes = self
+            .bounded(|_permit| async {
+                let pattern = PathPattern::parse(&find.query).map_err(|error| QueryError::Bad(error.to_string()))?;
+                Ok(self.store.find(&pattern, find.span.range()).await?)
+            })
+            .await?;
+        let limit = self.limits.max_names;
+        if nodes.len() > limit {
+            return Err(QueryError::Limit(format!(
+                "{} names match, more than query.max_names, {limit}; write more of the path",
+                nodes.len()
+            )));
+        }
         Ok(nodes
             .into_iter()
             .map(|node| FindNode { text: node.name, id: node.path, leaf: node.is_leaf, expandable: node.has_children })
@@ -192,7 +247,8 @@ impl Engine {
     /// # Errors
     /// When the store fails.
     pub async fn tags(&self, tags: &Tags) -> Result<Vec<String>, QueryError> {
-        Ok(self.store.tags(&tags.prefix, &[], tags.span.range(), tags.limit as usize).await?)
+        let limit = self.limits.max_names.min(tags.limit as usize);
+        self.bounded(|_permit| async { Ok(self.store.tags(&tags.prefix, &[], tags.span.range(), limit).await?) }).await
     }
 
     /// The values of a tag.
@@ -200,17 +256,24 @@ impl Engine {
     /// # Errors
     /// When the store fails.
     pub async fn tag_values(&self, values: &TagValues) -> Result<Vec<String>, QueryError> {
-        let limit = values.limit as usize;
-        Ok(self.store.tag_values(&values.tag, &values.prefix, &[], values.span.range(), limit).await?)
+        let limit = self.limits.max_names.min(values.limit as usize);
+        self.bounded(|_permit| async {
+            Ok(self.store.tag_values(&values.tag, &values.prefix, &[], values.span.range(), limit).await?)
+        })
+        .await
     }
 
     /// How the daemon is.
-    pub fn health(&self) -> Health {
-        Health {
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            series: self.store.stats().series,
-            last_flush: *self.flushed.borrow(),
-        }
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn health(&self) -> Result<Health, QueryError> {
+        let last_flush = *self.flushed.borrow();
+        let store = Arc::clone(&self.store);
+        // The store looks at its files.
+        let stats = tokio::task::spawn_blocking(move || store.stats()).await;
+        let stats = stats.map_err(|error| QueryError::Internal(error.to_string()))?;
+        Ok(Health { version: env!("CARGO_PKG_VERSION").to_owned(), series: stats.series, last_flush })
     }
 
     /// The series of a subscription that are new since the flush before: what a target is at one instant.

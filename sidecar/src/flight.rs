@@ -2,6 +2,7 @@
 
 use std::pin::Pin;
 
+use arrow_array::RecordBatch;
 use arrow_flight::encode::FlightDataEncoderBuilder;
 use arrow_flight::error::FlightError;
 use arrow_flight::flight_service_server::FlightService;
@@ -37,7 +38,6 @@ impl Flight {
         Self { engine, access }
     }
 
-    #[expect(clippy::result_large_err, reason = "tonic's handlers answer with its status")]
     fn guard<T>(&self, request: &Request<T>) -> Result<(), Status> {
         let authorization = request.metadata().get("authorization").and_then(|value| value.to_str().ok());
         if self.access.allows(authorization) {
@@ -49,7 +49,7 @@ impl Flight {
         }))
     }
 
-    async fn graphite(&self, query: GraphiteQuery) -> Result<Vec<SeriesRow>, QueryError> {
+    async fn graphite(&self, query: GraphiteQuery) -> Result<Vec<RecordBatch>, QueryError> {
         if query.until <= query.from {
             return Err(QueryError::Bad("until is not after from; the range is empty".to_owned()));
         }
@@ -60,15 +60,14 @@ impl Flight {
             zone: parse_zone(query.timezone.as_deref().unwrap_or(""))?,
             max_data_points: query.max_data_points.filter(|points| *points > 0).map(|points| points as usize),
         };
-        let series = self.engine.graphite(&query.target, &window).await?;
-        Ok(series.into_iter().map(to_row).collect())
+        to_batches(self.engine.graphite(&query.target, &window).await?).await
     }
 
     /// One answer after each flush, for as long as the caller listens.
     fn subscribe(
         &self,
         query: SubscribeQuery,
-    ) -> Result<impl Stream<Item = Result<Vec<SeriesRow>, QueryError>> + Send + use<>, QueryError> {
+    ) -> Result<impl Stream<Item = Result<Vec<RecordBatch>, QueryError>> + Send + use<>, QueryError> {
         let zone = parse_zone(query.timezone.as_deref().unwrap_or(""))?;
         // A target that cannot be parsed is refused at once, not after the first flush.
         statline_graphite::parse(&query.target).map_err(|error| QueryError::Bad(error.to_string()))?;
@@ -83,7 +82,7 @@ impl Flight {
                 return Ok(Some((Vec::new(), (engine, flushed, target))));
             };
             let series = engine.newest(&target, zone, flush).await?;
-            Ok(Some((series.into_iter().map(to_row).collect(), (engine, flushed, target))))
+            Ok(Some((to_batches(series).await?, (engine, flushed, target))))
         }))
     }
 
@@ -93,7 +92,7 @@ impl Flight {
             action::Action::Tags(tags) => serde_json::to_vec(&self.engine.tags(&tags).await?),
             action::Action::TagValues(values) => serde_json::to_vec(&self.engine.tag_values(&values).await?),
             action::Action::Functions => serde_json::to_vec(&statline_graphite::functions()),
-            action::Action::Health => serde_json::to_vec(&self.engine.health()),
+            action::Action::Health => serde_json::to_vec(&self.engine.health().await?),
         };
         body.map_err(|error| QueryError::Internal(error.to_string()))
     }
@@ -121,17 +120,21 @@ fn to_status(error: &QueryError) -> Status {
     }
 }
 
-/// Batches of rows as Flight data; the schema goes ahead, so that an empty answer is an answer.
-fn encode(answers: impl Stream<Item = Result<Vec<SeriesRow>, QueryError>> + Send + 'static) -> Answer<FlightData> {
+/// Series as record batches; millions of values are not for the threads that serve sockets.
+async fn to_batches(series: Vec<Series>) -> Result<Vec<RecordBatch>, QueryError> {
+    let encoding = tokio::task::spawn_blocking(move || {
+        let rows: Vec<SeriesRow> = series.into_iter().map(to_row).collect();
+        rows::encode(&rows)
+    });
+    let encoded = encoding.await.map_err(|error| QueryError::Internal(error.to_string()))?;
+    encoded.map_err(|error| QueryError::Internal(error.to_string()))
+}
+
+/// Batches as Flight data; the schema goes ahead, so that an empty answer is an answer.
+fn encode(answers: impl Stream<Item = Result<Vec<RecordBatch>, QueryError>> + Send + 'static) -> Answer<FlightData> {
     let batches = answers
         .map_err(|error| FlightError::Tonic(Box::new(to_status(&error))))
-        .map_ok(|series| {
-            let batches = rows::encode(&series).map_err(|error| FlightError::from_external_error(Box::new(error)));
-            stream::iter(match batches {
-                Ok(batches) => batches.into_iter().map(Ok).collect::<Vec<_>>(),
-                Err(error) => vec![Err(error)],
-            })
-        })
+        .map_ok(|batches| stream::iter(batches.into_iter().map(Ok)))
         .try_flatten();
     let encoded = FlightDataEncoderBuilder::new().with_schema(rows::schema()).build(batches);
     encoded.map_err(Status::from).boxed()
@@ -153,8 +156,8 @@ impl FlightService for Flight {
             .map_err(|error| Status::invalid_argument(error.to_string()))?;
         let answer = match ticket.into_query() {
             Query::Graphite(query) => {
-                let rows = self.graphite(query).await.map_err(|error| to_status(&error))?;
-                encode(stream::iter([Ok(rows)]))
+                let batches = self.graphite(query).await.map_err(|error| to_status(&error))?;
+                encode(stream::iter([Ok(batches)]))
             }
             Query::Subscribe(query) => encode(self.subscribe(query).map_err(|error| to_status(&error))?),
         };

@@ -20,8 +20,6 @@ use crate::receive::{ReceiveTotals, Receivers, Stopped};
 /// The series that every flush writes, in the legacy namespace and in the other, by which a restart knows when the last
 /// one was.
 const FLUSH_MARKS: [&str; 2] = ["statsd.numStats", "stats.statsd.numStats"];
-/// The most batches kept for a store that refuses them.
-const MAX_WAITING_BATCHES: usize = 360;
 
 /// Why flushing ended before it was told to, or did not end well.
 #[derive(Debug, Error)]
@@ -40,6 +38,12 @@ pub struct Flusher {
     state: State,
     store: Arc<dyn Store>,
     step: Step,
+    /// The last flush before this process, which the next one must come after.
+    before: Option<Timestamp>,
+    /// Since when the open interval gathers: the last flush, or the boundary before the start.
+    open_since: Timestamp,
+    /// The most points that wait for a store that refuses them.
+    max_waiting_points: usize,
     /// Batches that the store has not taken yet, oldest first.
     waiting: Vec<Batch>,
     last: Last,
@@ -66,13 +70,15 @@ impl Flusher {
         state: State,
         store: Arc<dyn Store>,
         step: Step,
+        max_waiting_points: usize,
         flushed: watch::Sender<Option<Timestamp>>,
     ) -> Result<Self, StoreError> {
         let before = last_flush_in(store.as_ref()).await?;
         // A mark from the future (the clock was wrong then) must not silence the flushes of today.
-        let at = before.filter(|at| *at <= clock::now().offset(step.millis()));
-        let last = Last { at, ..Last::default() };
-        Ok(Self { receivers, state, store, step, waiting: Vec::new(), last, flushed })
+        let before = before.filter(|at| *at <= clock::now().offset(step.millis()));
+        let open_since = clock::now().align_down(step);
+        let (waiting, last) = (Vec::new(), Last::default());
+        Ok(Self { receivers, state, store, step, before, open_since, max_waiting_points, waiting, last, flushed })
     }
 
     /// Flushes until it is told to stop, then once more for what had been received by then.
@@ -106,7 +112,8 @@ impl Flusher {
     /// The first multiple of the step that is in the future and after the last flush.
     fn next_boundary(&self) -> Timestamp {
         let next = clock::now().align_down(self.step).offset(self.step.millis());
-        self.last.at.map_or(next, |last| next.max(last.offset(self.step.millis())))
+        let last = self.last.at.max(self.before);
+        last.map_or(next, |last| next.max(last.offset(self.step.millis())))
     }
 
     async fn finish(mut self) -> Result<(), StoreError> {
@@ -120,7 +127,7 @@ impl Flusher {
         }
         report_limited(tables.into_iter().map(|mut table| self.state.absorb(&mut table)).sum());
         let totals = stats.totals();
-        let (batch, totals) = close(&mut self.state, &self.last, totals, self.step, boundary);
+        let (batch, totals) = close(&mut self.state, &self.last, totals, self.open_since, self.step, boundary);
         tracing::info!(points = batch.len(), packets = totals.packets, "the open interval is flushed");
         self.waiting.push(batch);
         for batch in self.waiting {
@@ -133,10 +140,11 @@ impl Flusher {
     async fn flush(&mut self, at: Timestamp) {
         let began = Instant::now();
         let totals = self.receivers.stats().totals();
-        let (batch, totals) = close(&mut self.state, &self.last, totals, self.step, at);
+        let (batch, totals) = close(&mut self.state, &self.last, totals, self.open_since, self.step, at);
+        self.open_since = at;
         let points = batch.len();
         report_lost(&self.last.totals, &totals);
-        if self.waiting.len() >= MAX_WAITING_BATCHES {
+        while !self.waiting.is_empty() && self.waiting_points() + points > self.max_waiting_points {
             let lost = self.waiting.remove(0);
             metrics::counter!("statline_flush_lost_points_total").increment(lost.len() as u64);
             tracing::error!(points = lost.len(), "the store has refused flushes for too long, the oldest is given up");
@@ -159,6 +167,10 @@ impl Flusher {
         }
     }
 
+    fn waiting_points(&self) -> usize {
+        self.waiting.iter().map(Batch::len).sum()
+    }
+
     async fn store_waiting(&mut self) -> Result<(), StoreError> {
         while let Some(batch) = self.waiting.first() {
             // The batch is cloned so that it is still here should the store fail: keys are shared, points are small.
@@ -171,7 +183,14 @@ impl Flusher {
 }
 
 /// Turns what was gathered into a batch of points at `at`.
-fn close(state: &mut State, last: &Last, totals: ReceiveTotals, step: Step, at: Timestamp) -> (Batch, ReceiveTotals) {
+fn close(
+    state: &mut State,
+    last: &Last,
+    totals: ReceiveTotals,
+    since: Timestamp,
+    step: Step,
+    at: Timestamp,
+) -> (Batch, ReceiveTotals) {
     let kernel_drops = totals.kernel_drops.saturating_sub(last.totals.kernel_drops);
     if kernel_drops > 0 {
         state.add_count("statsd.kernel_drops", kernel_drops as f64);
@@ -189,8 +208,7 @@ fn close(state: &mut State, last: &Last, totals: ReceiveTotals, step: Step, at: 
         flush_length: last.points as f64,
     };
     // A flush that comes late closes a longer interval, and its rates are over that.
-    let interval =
-        last.at.and_then(|last| Step::from_millis(at.millis().saturating_sub(last.millis()))).unwrap_or(step);
+    let interval = Step::from_millis(at.millis().saturating_sub(since.millis())).unwrap_or(step);
     (state.flush(interval, at, &figures), totals)
 }
 

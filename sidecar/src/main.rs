@@ -25,6 +25,7 @@ mod status;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
@@ -56,7 +57,10 @@ struct ConfigArgs {
 
 impl ConfigArgs {
     fn load(&self) -> Result<Config, ConfigError> {
-        config::load(self.config.as_deref(), std::env::vars())
+        // A name that is not UTF-8 cannot be one of ours.
+        let environment = std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.to_string_lossy().into_owned())));
+        config::load(self.config.as_deref(), environment)
     }
 }
 
@@ -78,18 +82,15 @@ fn main() -> ExitCode {
 fn serve(config: Config) -> Result<(), Box<dyn std::error::Error>> {
     logs::init(&config.log);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    Ok(runtime.block_on(daemon::run(config))?)
+    let outcome = runtime.block_on(daemon::run(config));
+    // An evaluation that nobody waits for any more must not hold up the exit.
+    runtime.shutdown_timeout(Duration::from_millis(100));
+    Ok(outcome?)
 }
 
 fn check_config(config: &Config) -> Result<(), Box<dyn std::error::Error>> {
-    let mut shown = config.clone();
-    for secret in [&mut shown.http.token, &mut shown.flight.token] {
-        if !secret.is_empty() {
-            "(set)".clone_into(secret);
-        }
-    }
     let mut stdout = std::io::stdout().lock();
-    write!(stdout, "{}", toml::to_string(&shown)?)?;
+    write!(stdout, "{}", toml::to_string(config)?)?;
     for warning in config.warnings() {
         writeln!(std::io::stderr(), "statlined: warning: {warning}")?;
     }

@@ -65,12 +65,17 @@ impl Status {
         counter!("statline_store_failed_appends_total").absolute(store.failed_appends);
         counter!("statline_store_cuts_total").absolute(store.cuts);
         counter!("statline_store_failed_cuts_total").absolute(store.failed_cuts);
+        counter!("statline_store_expired_blocks_total").absolute(store.expired_blocks);
+        counter!("statline_store_torn_tails_total").absolute(store.torn_tails);
+        counter!("statline_store_corrupt_records_total").absolute(store.corrupt_records);
+        counter!("statline_store_orphan_points_total").absolute(store.orphan_points);
         counter!("statline_store_corrupt_chunks_total").absolute(store.corrupt_chunks);
         let refused = store.refused;
         for (reason, count) in [
             ("too_old", refused.too_old),
             ("too_new", refused.too_new),
             ("series_limit", refused.series_limit),
+            ("too_deep", refused.too_deep),
             ("not_a_number", refused.not_a_number),
         ] {
             counter!("statline_store_refused_points_total", "reason" => reason).absolute(count);

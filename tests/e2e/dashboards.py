@@ -27,7 +27,7 @@ SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 def call(url: str, body: dict | None = None) -> dict:
-    """The JSON that `url` answers with, whatever its status; a query in error has a body worth reading."""
+    """Ask `url` and return its JSON, whatever the status; a query in error has a body worth reading."""
     data = None if body is None else json.dumps(body).encode()
     request = urllib.request.Request(url, data, {"Content-Type": "application/json"})
     try:
@@ -87,7 +87,7 @@ def seconds(relative: str) -> int:
 
 
 def ask(url: str, dashboard: dict, panel: dict) -> str | None:
-    """What is wrong with a panel's answer, or nothing."""
+    """Say what is wrong with a panel's answer, or nothing."""
     span = seconds(panel.get("timeFrom") or dashboard["time"]["from"])
     points = 500
     queries = [

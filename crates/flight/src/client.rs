@@ -18,6 +18,8 @@ use crate::ticket::{Query, Ticket};
 
 /// The longest that making a connection may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How often a silent connection is asked whether it is still there.
+const KEEP_ALIVE: Duration = Duration::from_secs(20);
 /// The largest message taken from the sidecar: one series of four million values.
 const MAX_MESSAGE_BYTES: usize = 64 << 20;
 
@@ -116,12 +118,21 @@ impl Client {
                 "the sidecar's address is {address:?}; expected http://host:8815, or https:// for tls"
             )));
         }
+        if address.contains('@') {
+            return Err(wrong(
+                "the sidecar's address may not hold a user or a password; enter its token instead".to_owned(),
+            ));
+        }
         let mut endpoint = Endpoint::from_shared(address.to_owned())
             .map_err(|error| wrong(format!("the sidecar's address {address:?} is not a url: {error}")))?
             .connect_timeout(CONNECT_TIMEOUT)
             .tcp_nodelay(true)
             .tcp_keepalive(Some(Duration::from_secs(30)))
-            .http2_adaptive_window(true);
+            .http2_adaptive_window(true)
+            // A sidecar that has gone without a word is noticed, by panels that are live, too.
+            .http2_keep_alive_interval(KEEP_ALIVE)
+            .keep_alive_timeout(CONNECT_TIMEOUT)
+            .keep_alive_while_idle(true);
         if secure {
             endpoint = with_tls(endpoint, settings).map_err(|error| {
                 wrong(format!("the tls settings of the sidecar are not usable: {}", root_cause(&error)))
@@ -353,11 +364,12 @@ mod tests {
         for (settings, said) in [
             (settings("localhost:8815"), "expected http://host:8815"),
             (settings("http://a b"), "is not a url"),
+            (settings("http://user:hunter2@localhost:8815"), "may not hold a user"),
             (ClientSettings { token: Some("a\nb".into()), ..settings("http://localhost:8815") }, "no header can carry"),
         ] {
             let error = Client::new(&settings).unwrap_err();
             assert_eq!(error.kind, ErrorKind::Settings);
-            assert!(error.message.contains(said), "{error}");
+            assert!(error.message.contains(said) && !error.message.contains("hunter2"), "{error}");
         }
     }
 

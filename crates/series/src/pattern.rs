@@ -284,7 +284,7 @@ mod tests {
             let pattern = PathPattern::parse(&path).unwrap();
             prop_assert!(pattern.is_literal());
             prop_assert!(pattern.matches(&path));
-            let longer = format!("{}.x", path);
+            let longer = format!("{path}.x");
             prop_assert!(!pattern.matches(&longer));
         }
     }

@@ -62,7 +62,11 @@ impl EmbeddedConfig {
     }
 
     /// Refuses what makes no sense.
-    pub(crate) fn check(&self) -> Result<(), StoreError> {
+    /// Proves that the settings make sense together.
+    ///
+    /// # Errors
+    /// When they do not, with the setting that is at fault.
+    pub fn check(&self) -> Result<(), StoreError> {
         let bad = |text: String| Err(StoreError::BadConfig(text));
         let block = millis(self.block_length);
         if block < self.resolution.millis() || self.block_length > LONGEST_BLOCK {

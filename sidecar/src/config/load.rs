@@ -93,7 +93,13 @@ fn parse(file: &str, text: &str, environment: impl Iterator<Item = (String, Stri
     serde_path_to_error::deserialize(Value::Table(merged)).map_err(|error| {
         let key = error.path().to_string();
         let origin = nearest_origin(&origins, &key).unwrap_or(file).to_owned();
-        ConfigError::BadValue { origin, key, reason: error.into_inner().message().to_owned() }
+        // What the parser says of a token may hold the token.
+        let reason = if key.ends_with(".token") {
+            "expected a text in quotes".to_owned()
+        } else {
+            error.into_inner().message().to_owned()
+        };
+        ConfigError::BadValue { origin, key, reason }
     })
 }
 
@@ -220,7 +226,9 @@ mod tests {
         assert_eq!(config.statsd.listen.len(), 2);
         assert!(!config.statsd.legacy_namespace);
         assert_eq!(config.statsd.percent_thresholds, [90.0, 99.9]);
-        assert_eq!(config.http.token, "12345");
+        assert_eq!(config.http.token.reveal(), "12345");
+        assert!(!format!("{config:?}").contains("12345"));
+        assert!(!toml::to_string(&config).unwrap().contains("12345"));
     }
 
     #[test]
@@ -254,6 +262,7 @@ mod tests {
                 "STATLINE_STATSD__RECEIVERS: statsd.receivers: invalid type: string \"two\", expected usize",
             ),
             ("[statsd\n", None, "s.toml:1: "),
+            ("[http]\ntoken = 98765", None, "s.toml:2: http.token: expected a text in quotes"),
         ] {
             let environment: Vec<(&str, &str)> = environment.into_iter().collect();
             let error = parse_with(text, &environment).unwrap_err();

@@ -6,17 +6,20 @@
 
 mod duration;
 mod load;
+mod secret;
 mod validate;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
+use statline_series::Step;
 use statline_statsd::{FlushConfig, Limits};
 use statline_store::EmbeddedConfig;
 
 pub use duration::Span;
 pub use load::{ConfigError, load};
+pub use secret::Secret;
 
 /// Everything that can be set.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -70,6 +73,8 @@ pub struct Statsd {
     pub max_timer_samples: usize,
     /// The most members of one set in one interval.
     pub max_set_members: usize,
+    /// The most points of flushes that wait while the store cannot take them; beyond it the oldest flush is given up.
+    pub max_waiting_points: usize,
 }
 
 impl Default for Statsd {
@@ -91,6 +96,7 @@ impl Default for Statsd {
             max_tags: limits.tags,
             max_timer_samples: limits.timer_samples,
             max_set_members: limits.set_members,
+            max_waiting_points: 5_000_000,
         }
     }
 }
@@ -106,6 +112,11 @@ impl Statsd {
             set_members: self.max_set_members,
             ..Limits::default()
         }
+    }
+
+    /// The spacing of flushes. Validation has bounded the interval to whole milliseconds above 0.
+    pub fn step(&self) -> Step {
+        Step::from_duration(self.flush_interval.get()).unwrap_or(Step::SECOND)
     }
 
     /// What a flush emits.
@@ -130,11 +141,18 @@ pub struct Carbon {
     pub max_line_bytes: usize,
     /// The most connections at once.
     pub max_connections: usize,
+    /// How long a connection may be silent before it is closed.
+    pub idle_timeout: Span,
 }
 
 impl Default for Carbon {
     fn default() -> Self {
-        Self { listen: vec![SocketAddr::from(([127, 0, 0, 1], 2003))], max_line_bytes: 4096, max_connections: 256 }
+        Self {
+            listen: vec![SocketAddr::from(([127, 0, 0, 1], 2003))],
+            max_line_bytes: 4096,
+            max_connections: 256,
+            idle_timeout: Span::from_secs(600),
+        }
     }
 }
 
@@ -154,6 +172,20 @@ pub struct Store {
     pub head_memory: u64,
     /// Memory for blocks that were read, in bytes.
     pub cache_memory: u64,
+}
+
+impl Store {
+    /// The embedded store's own form, for points that are so far apart.
+    pub fn embedded(&self, resolution: Step) -> EmbeddedConfig {
+        let mut embedded = EmbeddedConfig::at(&self.path);
+        embedded.resolution = resolution;
+        embedded.retention = self.retention.get();
+        embedded.block_length = self.block_length.get();
+        embedded.max_series = self.max_series;
+        embedded.head_memory = self.head_memory;
+        embedded.cache_memory = self.cache_memory;
+        embedded
+    }
 }
 
 impl Default for Store {
@@ -178,12 +210,12 @@ pub struct Http {
     /// The address of the HTTP API.
     pub listen: SocketAddr,
     /// The bearer token that every request but `/health` and `/ready` must carry.
-    pub token: String,
+    pub token: Secret,
 }
 
 impl Default for Http {
     fn default() -> Self {
-        Self { listen: SocketAddr::from(([127, 0, 0, 1], 8080)), token: String::new() }
+        Self { listen: SocketAddr::from(([127, 0, 0, 1], 8080)), token: Secret::default() }
     }
 }
 
@@ -194,7 +226,7 @@ pub struct Flight {
     /// The address of Arrow Flight.
     pub listen: SocketAddr,
     /// The bearer token that every call must carry.
-    pub token: String,
+    pub token: Secret,
     /// A file with the server's certificate, in PEM; with `tls_key`, it turns TLS on.
     pub tls_certificate: PathBuf,
     /// A file with the certificate's key, in PEM.
@@ -207,7 +239,7 @@ impl Default for Flight {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 8815)),
-            token: String::new(),
+            token: Secret::default(),
             tls_certificate: PathBuf::new(),
             tls_key: PathBuf::new(),
             tls_client_ca: PathBuf::new(),
@@ -221,7 +253,7 @@ impl Default for Flight {
 pub struct Query {
     /// The most series that one fetch may select.
     pub max_series: usize,
-    /// The most points that one fetch may touch.
+    /// The most points that one fetch may touch, and that the answers of one request may have together.
     pub max_points: usize,
     /// The most time that one query may take.
     pub timeout: Span,
@@ -229,6 +261,8 @@ pub struct Query {
     pub max_concurrent: usize,
     /// The most targets in one request.
     pub max_targets: usize,
+    /// The most names that one question about paths or tags may answer with.
+    pub max_names: usize,
 }
 
 impl Default for Query {
@@ -240,6 +274,7 @@ impl Default for Query {
             timeout: Span::from_secs(60),
             max_concurrent: 16,
             max_targets: 256,
+            max_names: 50_000,
         }
     }
 }

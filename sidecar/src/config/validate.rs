@@ -7,6 +7,9 @@ use statline_statsd::Limits;
 
 use super::{Config, Span};
 
+/// The least memory with which the store can gather anything before it writes.
+const MIN_HEAD_MEMORY: u64 = 1 << 20;
+
 impl Config {
     /// Proves that the values make sense, each and together.
     ///
@@ -18,6 +21,7 @@ impl Config {
         at_least_one("statsd.max_series", statsd.max_series)?;
         at_least_one("statsd.max_timer_samples", statsd.max_timer_samples)?;
         at_least_one("statsd.max_set_members", statsd.max_set_members)?;
+        at_least_one("statsd.max_waiting_points", statsd.max_waiting_points)?;
         between("statsd.max_key_bytes", statsd.max_key_bytes, 1, Limits::MAX_KEY_BYTES)?;
         between("statsd.max_packet_bytes", statsd.max_packet_bytes, 512, 65_535)?;
         between("statsd.receive_buffer", statsd.receive_buffer, 4096, 1 << 30)?;
@@ -28,6 +32,7 @@ impl Config {
         statsd.flush_config().validate().map_err(|error| format!("statsd: {error}"))?;
 
         at_least_one("carbon.max_connections", self.carbon.max_connections)?;
+        lasts("carbon.idle_timeout", self.carbon.idle_timeout, Duration::from_secs(1), Duration::from_hours(24))?;
         between("carbon.max_line_bytes", self.carbon.max_line_bytes, 64, 1 << 20)?;
 
         if self.store.path.as_os_str().is_empty() {
@@ -41,11 +46,24 @@ impl Config {
                 self.store.retention, self.store.block_length
             ));
         }
+        if self.store.head_memory < MIN_HEAD_MEMORY {
+            return Err(format!(
+                "store.head_memory is {}; it must be at least {MIN_HEAD_MEMORY}",
+                self.store.head_memory
+            ));
+        }
+        self.store.embedded(statsd.step()).check().map_err(|error| {
+            format!(
+                "store.block_length is {}, statsd.flush_interval {}: {error}",
+                self.store.block_length, statsd.flush_interval
+            )
+        })?;
 
         at_least_one("query.max_series", self.query.max_series)?;
         at_least_one("query.max_points", self.query.max_points)?;
         at_least_one("query.max_concurrent", self.query.max_concurrent)?;
         at_least_one("query.max_targets", self.query.max_targets)?;
+        at_least_one("query.max_names", self.query.max_names)?;
         lasts("query.timeout", self.query.timeout, Duration::from_millis(100), Duration::from_hours(1))?;
 
         self.validate_access()
@@ -60,7 +78,7 @@ impl Config {
             return Err("flight.tls_client_ca needs flight.tls_certificate and flight.tls_key".to_owned());
         }
         for (key, token) in [("http.token", &self.http.token), ("flight.token", &flight.token)] {
-            if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+            if !token.reveal().bytes().all(|byte| byte.is_ascii_graphic()) {
                 return Err(format!("{key} may have printable ascii characters only, and no spaces"));
             }
         }
@@ -122,6 +140,10 @@ mod tests {
         assert_eq!(config.validate().unwrap_err(), "statsd.flush_interval is 0s; it must be from 1s to 1h");
 
         let mut config = Config::default();
+        config.statsd.flush_interval = Span::from_secs(7);
+        assert!(config.validate().unwrap_err().starts_with("store.block_length is 2h, statsd.flush_interval 7s: "));
+
+        let mut config = Config::default();
         config.flight.tls_key = "key.pem".into();
         assert!(config.validate().unwrap_err().contains("go together"));
 
@@ -136,7 +158,7 @@ mod tests {
         assert!(config.warnings().is_empty());
         config.http.listen = SocketAddr::from(([0, 0, 0, 0], 8080));
         assert_eq!(config.warnings().len(), 1);
-        config.http.token = "t".to_owned();
+        config.http.token = "t".into();
         assert!(config.warnings().is_empty());
     }
 }

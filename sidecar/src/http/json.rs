@@ -6,10 +6,13 @@ use std::fmt::Write;
 
 use statline_graphite::Series;
 
+/// The most that is reserved ahead; a longer text grows.
+const MAX_RESERVED_BYTES: usize = 64 << 20;
+
 /// The series as JSON. `skip_empty` leaves out those without any value, as `noNullPoints` asks.
 pub fn render(series: &[Series], skip_empty: bool) -> String {
     let points: usize = series.iter().map(|series| series.values().len()).sum();
-    let mut json = String::with_capacity(points * 24 + series.len() * 128 + 2);
+    let mut json = String::with_capacity((points * 24 + series.len() * 128 + 2).min(MAX_RESERVED_BYTES));
     json.push('[');
     let mut first = true;
     for series in series {

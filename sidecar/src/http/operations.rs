@@ -9,8 +9,8 @@ use serde_json::json;
 use super::{Shared, plain};
 
 /// `/health`: the process answers.
-pub async fn health(State(shared): State<Shared>) -> Response {
-    Json(json!({ "status": "ok", "version": shared.engine.health().version })).into_response()
+pub async fn health() -> Response {
+    Json(json!({ "status": "ok", "version": env!("CARGO_PKG_VERSION") })).into_response()
 }
 
 /// `/ready`: packets are received and points are stored.
@@ -23,8 +23,15 @@ pub async fn ready(State(shared): State<Shared>) -> Response {
 
 /// `/metrics`: our own figures, as Prometheus text.
 pub async fn metrics(State(shared): State<Shared>) -> Response {
-    shared.status.publish(&shared.received.totals());
-    let text = shared.metrics.render();
+    // The store looks at its files.
+    let rendered = tokio::task::spawn_blocking(move || {
+        shared.status.publish(&shared.received.totals());
+        shared.metrics.run_upkeep();
+        shared.metrics.render()
+    });
+    let Ok(text) = rendered.await else {
+        return plain(StatusCode::INTERNAL_SERVER_ERROR, "the figures could not be gathered");
+    };
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
 }
 

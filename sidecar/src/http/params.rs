@@ -15,6 +15,11 @@ impl Params {
         self.0.iter().find(|(given, value)| given == name && !value.is_empty()).map(|(_, value)| value.as_str())
     }
 
+    /// Whether a name was sent, with a value or without.
+    pub fn has(&self, name: &str) -> bool {
+        self.0.iter().any(|(given, _)| given == name)
+    }
+
     /// Every value of a name, also written with `[]` behind it.
     pub fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
         self.0
@@ -72,5 +77,6 @@ mod tests {
         assert_eq!(params.all("target").collect::<Vec<_>>(), ["a", "b b", "c"]);
         assert_eq!(params.get("from"), Some("-2h"));
         assert_eq!(params.get("until"), None);
+        assert!(params.has("until") && !params.has("tz"));
     }
 }

@@ -4,7 +4,7 @@ use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use chrono_tz::Tz;
-use futures::future::try_join_all;
+use futures::stream::{self, StreamExt, TryStreamExt};
 use statline_series::Timestamp;
 
 use super::params::Params;
@@ -25,19 +25,36 @@ async fn answer(shared: &Shared, params: &Params) -> Result<String, QueryError> 
     if format != "json" {
         return Err(QueryError::Bad(format!("format is {format:?}; only json is served")));
     }
-    let targets: Vec<&str> = params.all("target").collect();
-    let limit = shared.engine.max_targets();
-    if targets.len() > limit {
+    let targets: Vec<String> = params.all("target").map(ToOwned::to_owned).collect();
+    let limits = shared.engine.limits();
+    if targets.len() > limits.max_targets {
         return Err(QueryError::Limit(format!(
-            "the request has {} targets, more than query.max_targets, {limit}",
-            targets.len()
+            "the request has {} targets, more than query.max_targets, {}",
+            targets.len(),
+            limits.max_targets
         )));
     }
     let window = window(params, clock::now())?;
-    // Targets of one request are evaluated side by side.
-    let answers = try_join_all(targets.iter().map(|target| shared.engine.graphite(target, &window))).await?;
-    let series: Vec<_> = answers.into_iter().flatten().collect();
-    let skip_empty = params.get("noNullPoints").is_some();
+    // Targets of one request are evaluated side by side, and answered in their order.
+    let answers = stream::iter(targets)
+        .map(|target| {
+            let (engine, window) = (shared.engine.clone(), window.clone());
+            async move { engine.graphite(&target, &window).await }
+        })
+        .buffered(limits.max_concurrent);
+    futures::pin_mut!(answers);
+    let (mut series, mut points) = (Vec::new(), 0_usize);
+    while let Some(answer) = answers.try_next().await? {
+        points += answer.iter().map(|series| series.values().len()).sum::<usize>();
+        if points > limits.max_points {
+            return Err(QueryError::Limit(format!(
+                "the answer has more points than query.max_points, {}; shorten the range or send maxDataPoints",
+                limits.max_points
+            )));
+        }
+        series.extend(answer);
+    }
+    let skip_empty = params.has("noNullPoints");
     tokio::task::spawn_blocking(move || json::render(&series, skip_empty))
         .await
         .map_err(|error| QueryError::Internal(error.to_string()))

@@ -4,7 +4,7 @@
 //! taken once a batch; the only other one who takes it is a flush, for the length of a swap.
 
 use std::io::{self, ErrorKind};
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -105,6 +105,7 @@ impl Receiver {
         while !self.stop.load(Ordering::Acquire) {
             self.receive(Wait::ForOne);
         }
+        self.refuse_more();
         let deadline = Instant::now() + LONGEST_DRAIN;
         while self.receive(Wait::No) {
             if Instant::now() >= deadline {
@@ -112,6 +113,20 @@ impl Receiver {
             }
         }
         false
+    }
+
+    /// Lets the kernel hand over no further packet, so that none can come between the last one read and the socket's end,
+    /// which would be lost without a trace. A socket that is connected to itself takes packets from nobody else; their
+    /// senders are told that the port is closed.
+    fn refuse_more(&self) {
+        let own = self.socket.local_addr().ok().and_then(|address| address.as_socket());
+        let Some(mut own) = own else { return };
+        if own.ip().is_unspecified() {
+            own.set_ip(if own.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() });
+        }
+        if let Err(error) = self.socket.connect(&own.into()) {
+            tracing::warn!(%error, "statsd packets that come while the last ones are read may be lost");
+        }
     }
 
     /// Takes in one batch; answers whether there may be more. When there is none, the drops are brought up to date, since
