@@ -4,7 +4,7 @@
 //! Labels are kept, and made unique where a function left two series with the same ones, since alerting needs to tell them
 //! apart; the legend's name is kept beside them.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use grafana_plugin::{Field, Frame, FrameType};
 use statline_flight::SeriesRow;
@@ -59,17 +59,28 @@ fn same_grid(left: &Values, right: &Values) -> bool {
     }
 }
 
-/// Each row's labels; rows whose labels would be the same get their own name as `name`.
+/// Each row's labels; rows whose labels would be the same get their own name as `name`, counted where even that is shared.
 fn unique_labels(rows: &[SeriesRow]) -> Vec<BTreeMap<String, String>> {
     let mut seen: HashMap<&BTreeMap<String, String>, usize> = HashMap::with_capacity(rows.len());
     for row in rows {
         *seen.entry(&row.labels).or_default() += 1;
     }
+    let is_alone = |row: &SeriesRow| seen.get(&row.labels).is_some_and(|count| *count == 1);
+    // Nobody is renamed to what another has had from the start.
+    let mut taken: HashSet<BTreeMap<String, String>> =
+        rows.iter().filter(|row| is_alone(row)).map(|row| row.labels.clone()).collect();
+    let mut copies: HashMap<BTreeMap<String, String>, usize> = HashMap::new();
     rows.iter()
         .map(|row| {
             let mut labels = row.labels.clone();
-            if seen.get(&row.labels).is_some_and(|count| *count > 1) {
-                labels.insert("name".to_owned(), row.name.clone());
+            if is_alone(row) {
+                return labels;
+            }
+            labels.insert("name".to_owned(), row.name.clone());
+            let copy = copies.entry(labels.clone()).or_insert(1);
+            while !taken.insert(labels.clone()) {
+                *copy += 1;
+                labels.insert("name".to_owned(), format!("{} ({copy})", row.name));
             }
             labels
         })
@@ -119,9 +130,21 @@ mod tests {
 
     #[test]
     fn labels_that_would_be_the_same_are_told_apart_by_name() {
-        let frames = series(&[row("a", 10, &[("name", "x")]), row("b", 10, &[("name", "x")])], None);
-        let names: Vec<_> =
-            frames[0].fields[1..].iter().map(|field| field.labels.as_ref().unwrap()["name"].clone()).collect();
-        assert_eq!(names, ["a", "b"]);
+        // Each row's name and its label `name`, and what the label becomes.
+        for (rows, names) in [
+            (&[("a", "x"), ("b", "x")][..], &["a", "b"][..]),
+            // The same series twice, as group(a, a) answers.
+            (&[("a", "a"), ("a", "a"), ("a", "a")], &["a", "a (2)", "a (3)"]),
+            (&[("a", "x"), ("a", "x"), ("b", "x")], &["a", "a (2)", "b"]),
+            // A name that another series has had from the start.
+            (&[("a", "x"), ("b", "x"), ("c", "a")], &["a (2)", "b", "a"]),
+            (&[("a", "x"), ("a", "x"), ("c", "a (2)")], &["a", "a (3)", "a (2)"]),
+        ] {
+            let rows: Vec<_> = rows.iter().map(|(name, label)| row(name, 10, &[("name", *label)])).collect();
+            let frames = series(&rows, None);
+            let told: Vec<_> =
+                frames[0].fields[1..].iter().map(|field| field.labels.as_ref().unwrap()["name"].clone()).collect();
+            assert_eq!(told, names);
+        }
     }
 }

@@ -7,10 +7,14 @@ use std::time::Duration;
 
 use grafana_plugin::{DataSourceSettings, Secrets};
 use serde::Deserialize;
+use serde_json::{Map, Value};
 use statline_flight::ClientSettings;
 use thiserror::Error;
 
 use crate::sql::{PostgresSettings, SslMode};
+
+/// How a certificate begins in PEM. A text without it would count as no certificate at all.
+const PEM_CERTIFICATE: &str = "-----BEGIN CERTIFICATE-----";
 
 /// Why the settings cannot be used, in one line.
 #[derive(Debug, Error)]
@@ -23,20 +27,23 @@ pub enum SettingsError {
     Invalid(String),
 }
 
-/// Both halves. An absent one is not configured.
+/// One half: nothing when it is not configured. What is wrong with it is no trouble of the other.
+pub type Half<T> = Result<Option<T>, SettingsError>;
+
+/// Both halves.
 #[derive(Debug)]
 pub struct Settings {
     /// How the sidecar is reached.
-    pub sidecar: Option<ClientSettings>,
+    pub sidecar: Half<ClientSettings>,
     /// How PostgreSQL is reached.
-    pub postgres: Option<PostgresSettings>,
+    pub postgres: Half<PostgresSettings>,
 }
 
 #[derive(Deserialize, Default)]
 #[serde(default)]
 struct Json {
-    sidecar: SidecarJson,
-    postgres: PostgresJson,
+    sidecar: Map<String, Value>,
+    postgres: Map<String, Value>,
 }
 
 #[derive(Deserialize, Default)]
@@ -50,8 +57,11 @@ struct SidecarJson {
 #[derive(Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct PostgresJson {
+    #[serde(deserialize_with = "text")]
     host: String,
+    #[serde(deserialize_with = "text")]
     database: String,
+    #[serde(deserialize_with = "text")]
     user: String,
     sslmode: String,
     max_open_conns: u32,
@@ -77,30 +87,51 @@ impl Settings {
     /// Reads what Grafana sends with each request.
     ///
     /// # Errors
-    /// When it is not what the config editor writes, or a value cannot work.
+    /// When it is not JSON with two halves. A half with a value that cannot work is an error of its own.
     pub fn read(given: &DataSourceSettings) -> Result<Self, SettingsError> {
         let json: Json = given.parse()?;
-        Ok(Self { sidecar: sidecar(json.sidecar, &given.secrets), postgres: postgres(json.postgres, &given.secrets)? })
+        Ok(Self { sidecar: sidecar(json.sidecar, &given.secrets), postgres: postgres(json.postgres, &given.secrets) })
     }
 }
 
-fn sidecar(json: SidecarJson, secrets: &Secrets) -> Option<ClientSettings> {
+/// A text, also where provisioning has made a number or a truth value of it: a database may be called `2024`.
+fn text<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    match Value::deserialize(deserializer)? {
+        Value::String(text) => Ok(text),
+        Value::Null => Ok(String::new()),
+        value @ (Value::Number(_) | Value::Bool(_)) => Ok(value.to_string()),
+        other => Err(serde::de::Error::custom(format!("expected a text, got {other}"))),
+    }
+}
+
+fn ca_certificate(secrets: &Secrets, name: &str, label: &str) -> Result<Option<String>, SettingsError> {
+    match secrets.get(name).filter(|pem| !pem.trim().is_empty()) {
+        Some(pem) if !pem.contains(PEM_CERTIFICATE) => Err(SettingsError::Invalid(format!(
+            "{label}: the CA certificate is no PEM; paste the text that begins with {PEM_CERTIFICATE}"
+        ))),
+        pem => Ok(pem.map(ToOwned::to_owned)),
+    }
+}
+
+fn sidecar(json: Map<String, Value>, secrets: &Secrets) -> Half<ClientSettings> {
+    let json: SidecarJson = serde_json::from_value(Value::Object(json))?;
     let address = json.address.trim();
     if address.is_empty() {
-        return None;
+        return Ok(None);
     }
     let secret = |name| secrets.get(name).map(ToOwned::to_owned);
-    Some(ClientSettings {
+    Ok(Some(ClientSettings {
         address: address.to_owned(),
         token: secret("sidecarToken"),
-        ca_certificate: secret("sidecarTlsCaCert"),
+        ca_certificate: ca_certificate(secrets, "sidecarTlsCaCert", "Sidecar")?,
         identity: secret("sidecarTlsClientCert").zip(secret("sidecarTlsClientKey")),
         server_name: Some(json.tls_server_name.trim().to_owned()).filter(|name| !name.is_empty()),
         skip_verify: json.tls_skip_verify,
-    })
+    }))
 }
 
-fn postgres(json: PostgresJson, secrets: &Secrets) -> Result<Option<PostgresSettings>, SettingsError> {
+fn postgres(json: Map<String, Value>, secrets: &Secrets) -> Half<PostgresSettings> {
+    let json: PostgresJson = serde_json::from_value(Value::Object(json))?;
     let host = json.host.trim();
     if host.is_empty() {
         return Ok(None);
@@ -132,7 +163,7 @@ fn postgres(json: PostgresJson, secrets: &Secrets) -> Result<Option<PostgresSett
         user: json.user.trim().to_owned(),
         password: secret("postgresPassword"),
         ssl_mode,
-        ca_certificate: secret("postgresTlsCaCert"),
+        ca_certificate: ca_certificate(secrets, "postgresTlsCaCert", "PostgreSQL")?,
         client_identity: secret("postgresTlsClientCert").zip(secret("postgresTlsClientKey")),
         max_connections: json.max_open_conns,
         statement_timeout: Duration::from_secs(json.statement_timeout_seconds),
@@ -156,7 +187,7 @@ mod tests {
     fn each_half_may_be_off() {
         for json in ["", "{}", r#"{"sidecar":{"address":" "},"postgres":{"host":""}}"#] {
             let settings = read(json, &[]).unwrap();
-            assert!(settings.sidecar.is_none() && settings.postgres.is_none(), "{json}");
+            assert!(settings.sidecar.unwrap().is_none() && settings.postgres.unwrap().is_none(), "{json}");
         }
     }
 
@@ -167,11 +198,11 @@ mod tests {
             &[("postgresPassword", "hunter2"), ("sidecarToken", "hunter3")],
         )
         .unwrap();
-        let postgres = settings.postgres.as_ref().unwrap();
+        let postgres = settings.postgres.as_ref().unwrap().as_ref().unwrap();
         assert_eq!(postgres.ssl_mode, SslMode::VerifyFull);
         assert_eq!(postgres.password.as_deref(), Some("hunter2"));
         assert_eq!((postgres.max_connections, postgres.row_limit), (10, 1_000_000));
-        assert_eq!(settings.sidecar.as_ref().unwrap().token.as_deref(), Some("hunter3"));
+        assert_eq!(settings.sidecar.as_ref().unwrap().as_ref().unwrap().token.as_deref(), Some("hunter3"));
         let debug = format!("{settings:?}");
         assert!(!debug.contains("hunter"), "{debug}");
     }
@@ -185,10 +216,14 @@ mod tests {
                 "sslmode is \"prefer\"; expected disable",
             ),
             (r#"{"postgres":{"host":"h","database":"d","user":"u","rowLimit":0}}"#, "at least 1"),
-            (r#"{"postgres":{"host":5}}"#, "cannot be read"),
+            (r#"{"postgres":{"host":["h"]}}"#, "expected a text, got"),
         ] {
-            let error = read(json, &[]).unwrap_err().to_string();
+            let settings = read(json, &[]).unwrap();
+            assert!(settings.sidecar.is_ok(), "{json}");
+            let error = settings.postgres.unwrap_err().to_string();
             assert!(error.contains(said), "{json}: {error}");
         }
+        let error = read("{}", &[("postgresTlsCaCert", "hunter2")]).unwrap_err().to_string();
+        assert!(error.starts_with("PostgreSQL: the CA certificate is no PEM") && !error.contains("hunter2"), "{error}");
     }
 }

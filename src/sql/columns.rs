@@ -4,11 +4,13 @@
 //! without a zone being UTC; JSON stays JSON; everything else that has a text becomes text. A type without one is an error
 //! that says how to cast it.
 
-use chrono::{DateTime, NaiveDate, NaiveDateTime, Utc};
 use grafana_plugin::QueryError;
 use sqlx::postgres::types::PgInterval;
 use sqlx::postgres::{PgColumn, PgTypeInfo, PgTypeKind, PgValueFormat, PgValueRef};
 use sqlx::{Column as _, Decode, Postgres, TypeInfo, ValueRef};
+
+/// Days from 1970-01-01, from which instants are counted here, to 2000-01-01, from which PostgreSQL counts them.
+const DAYS_TO_2000: i64 = 10_957;
 
 /// A column with its values so far.
 #[derive(Debug)]
@@ -49,15 +51,17 @@ enum Reader {
     Float8,
     Numeric,
     Bool,
-    TimestampTz,
     Timestamp,
     Date,
     Json,
     Text,
+    InternalChar,
     Uuid,
     Interval,
     Int8Array,
     Int4Array,
+    Int2Array,
+    BoolArray,
     TextArray,
 }
 
@@ -96,15 +100,18 @@ fn reader(type_info: &PgTypeInfo) -> Option<Reader> {
         "FLOAT8" => Reader::Float8,
         "NUMERIC" => Reader::Numeric,
         "BOOL" => Reader::Bool,
-        "TIMESTAMPTZ" => Reader::TimestampTz,
-        "TIMESTAMP" => Reader::Timestamp,
+        // One without a zone is UTC, so that both are the same number.
+        "TIMESTAMPTZ" | "TIMESTAMP" => Reader::Timestamp,
         "DATE" => Reader::Date,
         "JSON" | "JSONB" => Reader::Json,
-        "TEXT" | "VARCHAR" | "CHAR" | "NAME" | "\"CHAR\"" | "UNKNOWN" | "citext" | "CITEXT" => Reader::Text,
+        "TEXT" | "VARCHAR" | "CHAR" | "NAME" | "UNKNOWN" | "citext" | "CITEXT" => Reader::Text,
+        "\"CHAR\"" => Reader::InternalChar,
         "UUID" => Reader::Uuid,
         "INTERVAL" => Reader::Interval,
         "INT8[]" => Reader::Int8Array,
         "INT4[]" => Reader::Int4Array,
+        "INT2[]" => Reader::Int2Array,
+        "BOOL[]" => Reader::BoolArray,
         "TEXT[]" | "VARCHAR[]" => Reader::TextArray,
         _ => return None,
     })
@@ -116,11 +123,17 @@ impl Reader {
             Self::Int2 | Self::Int4 | Self::Int8 | Self::Oid => Values::Integer(Vec::new()),
             Self::Float4 | Self::Float8 | Self::Numeric => Values::Float(Vec::new()),
             Self::Bool => Values::Boolean(Vec::new()),
-            Self::TimestampTz | Self::Timestamp | Self::Date => Values::Time(Vec::new()),
+            Self::Timestamp | Self::Date => Values::Time(Vec::new()),
             Self::Json => Values::Json(Vec::new()),
-            Self::Text | Self::Uuid | Self::Interval | Self::Int8Array | Self::Int4Array | Self::TextArray => {
-                Values::Text(Vec::new())
-            }
+            Self::Text
+            | Self::InternalChar
+            | Self::Uuid
+            | Self::Interval
+            | Self::Int8Array
+            | Self::Int4Array
+            | Self::Int2Array
+            | Self::BoolArray
+            | Self::TextArray => Values::Text(Vec::new()),
         }
     }
 }
@@ -163,11 +176,8 @@ impl Column {
             Values::Boolean(values) => values.push(present.map(decode).transpose()?),
             Values::Time(values) => values.push(match (self.reader, present) {
                 (_, None) => None,
-                (Reader::TimestampTz, Some(raw)) => nanos(decode::<DateTime<Utc>>(raw)?),
-                (Reader::Date, Some(raw)) => {
-                    decode::<NaiveDate>(raw)?.and_hms_opt(0, 0, 0).and_then(|date| nanos(date.and_utc()))
-                }
-                (_, Some(raw)) => nanos(decode::<NaiveDateTime>(raw)?.and_utc()),
+                (Reader::Date, Some(raw)) => nanos_of_date(i32::from_be_bytes(binary(&raw)?)),
+                (_, Some(raw)) => nanos_of_timestamp(i64::from_be_bytes(binary(&raw)?)),
             }),
             Values::Json(values) => values.push(present.map(decode).transpose()?),
             Values::Text(values) => values.push(match (self.reader, present) {
@@ -176,6 +186,13 @@ impl Column {
                 (Reader::Interval, Some(raw)) => Some(interval(&decode(raw)?)),
                 (Reader::Int8Array, Some(raw)) => Some(array(&decode::<Vec<Option<i64>>>(raw)?)),
                 (Reader::Int4Array, Some(raw)) => Some(array(&decode::<Vec<Option<i32>>>(raw)?)),
+                (Reader::Int2Array, Some(raw)) => Some(array(&decode::<Vec<Option<i16>>>(raw)?)),
+                (Reader::BoolArray, Some(raw)) => {
+                    let letter = |value: bool| if value { 't' } else { 'f' };
+                    let items = decode::<Vec<Option<bool>>>(raw)?;
+                    Some(array(&items.into_iter().map(|item| item.map(letter)).collect::<Vec<_>>()))
+                }
+                (Reader::InternalChar, Some(raw)) => Some(internal_char(u8::from_be_bytes(binary(&raw)?))),
                 (Reader::TextArray, Some(raw)) => Some(array(&decode::<Vec<Option<String>>>(raw)?)),
                 (_, Some(raw)) => Some(std::str::from_utf8(raw.as_bytes()?)?.to_owned()),
             }),
@@ -188,9 +205,34 @@ fn decode<'a, T: Decode<'a, Postgres>>(raw: PgValueRef<'a>) -> Result<T, sqlx::e
     T::decode(raw)
 }
 
-/// `None` before 1677 and after 2262, which nanoseconds cannot express: shown as no value rather than as a wrong one.
-fn nanos(date: DateTime<Utc>) -> Option<i64> {
-    date.timestamp_nanos_opt()
+/// The bytes of a value of a fixed size. Statements are prepared, and what they answer is binary.
+fn binary<const SIZE: usize>(raw: &PgValueRef<'_>) -> Result<[u8; SIZE], sqlx::error::BoxDynError> {
+    match raw.format() {
+        PgValueFormat::Binary => Ok(raw.as_bytes()?.try_into()?),
+        PgValueFormat::Text => Err("the value came as text".into()),
+    }
+}
+
+/// Nanoseconds since 1970 of PostgreSQL's microseconds since 2000.
+///
+/// `None` before 1677, after 2262 and for both infinities, which nanoseconds cannot express: shown as no value rather than
+/// as a wrong one.
+fn nanos_of_timestamp(micros: i64) -> Option<i64> {
+    micros.checked_add(DAYS_TO_2000 * 86_400_000_000)?.checked_mul(1000)
+}
+
+/// As [`nanos_of_timestamp`], of PostgreSQL's days since 2000.
+fn nanos_of_date(days: i32) -> Option<i64> {
+    (i64::from(days) + DAYS_TO_2000).checked_mul(86_400_000_000_000)
+}
+
+/// A `"char"` is any one byte; PostgreSQL writes a zero as nothing, and what is not ASCII as an octal escape.
+fn internal_char(byte: u8) -> String {
+    match byte {
+        0 => String::new(),
+        1..=0x7F => char::from(byte).to_string(),
+        _ => format!("\\{byte:03o}"),
+    }
 }
 
 /// PostgreSQL's binary numeric: digits of base 10,000. See its source, `numeric_send` in numeric.c.
@@ -309,12 +351,41 @@ mod tests {
     }
 
     #[test]
+    fn an_instant_that_nanoseconds_cannot_express_is_no_value() {
+        const LAST_MICROS: i64 = i64::MAX / 1000 - 946_684_800_000_000;
+        for (micros, nanos) in [
+            (0, Some(946_684_800_000_000_000)),
+            (-946_684_800_000_000, Some(0)),
+            (753_315_200_000_001, Some(1_700_000_000_000_001_000)),
+            (LAST_MICROS, Some(i64::MAX / 1000 * 1000)),
+            (LAST_MICROS + 1, None),
+            // 'infinity' and '-infinity'.
+            (i64::MAX, None),
+            (i64::MIN, None),
+        ] {
+            assert_eq!(nanos_of_timestamp(micros), nanos, "{micros} µs");
+        }
+        for (days, nanos) in [
+            (0, Some(946_684_800_000_000_000)),
+            (-10_957, Some(0)),
+            (-10_958, Some(-86_400_000_000_000)),
+            (95_794, Some(106_751 * 86_400_000_000_000)),
+            (95_795, None),
+            (i32::MAX, None),
+            (i32::MIN, None),
+        ] {
+            assert_eq!(nanos_of_date(days), nanos, "{days} days");
+        }
+    }
+
+    #[test]
     fn texts_are_as_postgresql_writes_them() {
         let example = PgInterval { months: 13, days: 2, microseconds: 11_045_500_000 };
         assert_eq!(interval(&example), "1 year 1 mon 2 days 03:04:05.5");
         assert_eq!(interval(&PgInterval { months: 0, days: 0, microseconds: 0 }), "00:00:00");
         assert_eq!(array(&[Some(1), None, Some(3)]), "{1,NULL,3}");
         assert_eq!(array(&[Some("a b"), Some("c\"d"), Some("")]), "{\"a b\",\"c\\\"d\",\"\"}");
+        assert_eq!([b'r', 0, 0xFE].map(internal_char), ["r", "", "\\376"]);
         assert_eq!(uuid(&[0x11; 16]), "11111111-1111-1111-1111-111111111111");
     }
 }

@@ -1,21 +1,32 @@
 //! Connections to PostgreSQL, and what is asked of its catalogue.
 
 use std::fmt;
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use grafana_plugin::QueryError;
 use serde::Serialize;
+use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions, PgSslMode};
 use sqlx::{ConnectOptions, Connection, PgConnection};
+use tokio::sync::Mutex;
+
+use super::cancel::Canceller;
 
 /// The longest that making a connection, or waiting for one to be free, may take.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long the pool is waited for before it is asked why it has no connection.
+const IMPATIENCE: Duration = Duration::from_millis(500);
+/// How long a server that was found well is believed to be.
+const BELIEF: Duration = Duration::from_secs(5);
 /// The longest that "Save & test" waits.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long an unused connection is kept.
 const IDLE_TIMEOUT: Duration = Duration::from_mins(5);
 /// The oldest that a connection gets.
 const MAX_LIFETIME: Duration = Duration::from_hours(4);
+/// The SQLSTATE of a server that takes no further connection.
+const TOO_MANY_CONNECTIONS: &str = "53300";
 /// PostgreSQL's port.
 const DEFAULT_PORT: u16 = 5432;
 
@@ -68,12 +79,23 @@ impl fmt::Debug for PostgresSettings {
     }
 }
 
-/// A database, with a pool of connections that are made when they are needed.
-#[derive(Clone, Debug)]
+/// A database, with a pool of connections that are made when they are needed. Its `Debug` shows no secret.
+#[derive(Clone)]
 pub struct Postgres {
     settings: PostgresSettings,
     options: PgConnectOptions,
     pool: PgPool,
+    canceller: Canceller,
+    /// When the server was last found well by a connection beside the pool. Who finds out holds it meanwhile, so that
+    /// there is one such connection at a time.
+    well_at: Arc<Mutex<Option<Instant>>>,
+}
+
+impl fmt::Debug for Postgres {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The options have the password, and so has whatever is made of them.
+        f.debug_struct("Postgres").field("settings", &self.settings).finish_non_exhaustive()
+    }
 }
 
 /// A table that a query may name.
@@ -100,7 +122,8 @@ impl Postgres {
             .idle_timeout(IDLE_TIMEOUT)
             .max_lifetime(MAX_LIFETIME)
             .connect_lazy_with(options.clone());
-        Self { settings, options, pool }
+        let canceller = Canceller::new(options.clone());
+        Self { settings, options, pool, canceller, well_at: Arc::default() }
     }
 
     /// What it was made of.
@@ -108,14 +131,49 @@ impl Postgres {
         &self.settings
     }
 
-    /// The pool.
-    pub const fn pool(&self) -> &PgPool {
-        &self.pool
+    /// A connection of the pool.
+    ///
+    /// # Errors
+    /// When none becomes free, or PostgreSQL is away, which is said at once.
+    pub async fn acquire(&self) -> Result<PoolConnection<sqlx::Postgres>, QueryError> {
+        // The pool tries again and again where nobody listens, and only says that it waited in vain. A connection of
+        // one's own says why.
+        let away = async {
+            tokio::time::sleep(IMPATIENCE).await;
+            match self.why_away().await {
+                Some(reason) => reason,
+                // The server is well, its connections are busy: the pool's turn will come, or its patience end.
+                None => std::future::pending().await,
+            }
+        };
+        let outcome = tokio::select! {
+            acquired = self.pool.acquire() => acquired,
+            reason = away => Err(reason),
+        };
+        outcome.map_err(|error| self.explain(&error))
     }
 
-    /// How a connection beside the pool is made.
-    pub const fn options(&self) -> &PgConnectOptions {
-        &self.options
+    /// Why no connection can be made; `None` when one can, or could if fewer were open.
+    async fn why_away(&self) -> Option<sqlx::Error> {
+        let mut well_at = self.well_at.lock().await;
+        if well_at.is_some_and(|at| at.elapsed() < BELIEF) {
+            return None;
+        }
+        match PgConnection::connect_with(&self.options).await {
+            Ok(connection) => {
+                // Whether the goodbye arrives does not matter.
+                let _ = connection.close().await;
+            }
+            Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some(TOO_MANY_CONNECTIONS) => {}
+            Err(reason) => return Some(reason),
+        }
+        *well_at = Some(Instant::now());
+        None
+    }
+
+    /// Who cancels statements here.
+    pub const fn canceller(&self) -> &Canceller {
+        &self.canceller
     }
 
     /// Connects anew, outside the pool, so that the true reason of a failure is seen, and says who answers.
@@ -156,7 +214,7 @@ impl Postgres {
              WHERE table_schema NOT IN ('pg_catalog', 'information_schema') \
              AND has_table_privilege(format('%I.%I', table_schema, table_name), 'SELECT') ORDER BY 1, 2 LIMIT 5000",
         )
-        .fetch_all(&self.pool)
+        .fetch_all(&mut *self.acquire().await?)
         .await
         .map_err(|error| self.explain(&error))?;
         Ok(rows.into_iter().map(|(schema, name)| Table { schema, name }).collect())
@@ -173,7 +231,7 @@ impl Postgres {
         )
         .bind(schema)
         .bind(table)
-        .fetch_all(&self.pool)
+        .fetch_all(&mut *self.acquire().await?)
         .await
         .map_err(|error| self.explain(&error))?;
         Ok(rows.into_iter().map(|(name, r#type)| Column { name, r#type }).collect())
@@ -276,6 +334,7 @@ fn split_host(text: &str) -> (&str, u16) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use statline_harness::postgres::DATABASE;
 
     #[test]
     fn a_host_may_have_a_port() {
@@ -288,6 +347,59 @@ mod tests {
             ("/run/postgresql:5433", ("/run/postgresql", 5433)),
         ] {
             assert_eq!(split_host(text), split, "{text}");
+        }
+    }
+
+    #[test]
+    fn no_secret_is_printed() {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let _inside = runtime.enter();
+        let settings = PostgresSettings {
+            host: "localhost".to_owned(),
+            database: "community".to_owned(),
+            user: "grafana".to_owned(),
+            password: Some("hunter2".to_owned()),
+            ssl_mode: SslMode::VerifyFull,
+            ca_certificate: None,
+            client_identity: Some(("hunter2".to_owned(), "hunter2".to_owned())),
+            max_connections: 1,
+            statement_timeout: Duration::from_secs(1),
+            row_limit: 1,
+        };
+        let printed = format!("{:#?}", Postgres::new(settings));
+        assert!(printed.contains("community") && !printed.contains("hunter2"), "{printed}");
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn waiting_for_the_pool_holds_no_connection_beside_it() {
+        let server = statline_harness::Postgres::shared().unwrap();
+        // A database that no other test uses, so that its connections can be counted.
+        let database = "postgres".to_owned();
+        let settings = PostgresSettings { max_connections: 1, database, ..crate::sql::tests::settings(&server) };
+        let postgres = Postgres::new(settings);
+        let held = postgres.acquire().await.unwrap();
+        let waiting: Vec<_> = (0..8)
+            .map(|_| {
+                let postgres = postgres.clone();
+                tokio::spawn(async move { postgres.acquire().await.map(drop) })
+            })
+            .collect();
+
+        let patience = Instant::now();
+        while postgres.well_at.lock().await.is_none() {
+            assert!(patience.elapsed() < CONNECT_TIMEOUT, "nobody has asked why the pool has no connection");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        let count =
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = 'postgres' AND application_name = 'statline'";
+        // The server takes a moment to see that a connection has ended; those who wait give up after some seconds.
+        while server.run_sql(DATABASE, count).unwrap().trim() != "1" {
+            assert!(patience.elapsed() < CONNECT_TIMEOUT / 2, "more connections are open than the pool's only one");
+        }
+        assert!(waiting.iter().all(|waiting| !waiting.is_finished()));
+        drop(held);
+        for waiting in waiting {
+            waiting.await.unwrap().unwrap();
         }
     }
 }

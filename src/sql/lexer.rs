@@ -236,7 +236,7 @@ mod tests {
                 found.iter().map(|(name, arguments)| ((*name).to_owned(), arguments.map(ToOwned::to_owned))).collect();
             assert_eq!(macros(sql), found, "{sql}");
         }
-        assert_eq!(pieces("a $__b(c").unwrap_err().offset, 5);
+        assert_eq!(pieces("a $__b(c").unwrap_err().offset, 6);
     }
 
     #[test]

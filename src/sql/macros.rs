@@ -14,6 +14,12 @@ use super::fill::{Fill, FillValue};
 use super::lexer::{self, Piece};
 
 const DAY: f64 = 86_400.0;
+/// The longest statement that is read, in bytes.
+const MAX_STATEMENT: usize = 256 << 10;
+/// The longest that macros may make of it. Some write their argument twice, so that a nest of them doubles each time.
+const MAX_EXPANDED: usize = 1 << 20;
+/// How deep macros may stand within each other.
+const MAX_DEPTH: usize = 8;
 
 /// What macros expand by.
 pub struct MacroContext {
@@ -37,8 +43,11 @@ struct Macro {
     name: &'static str,
     takes: &'static str,
     arguments: std::ops::RangeInclusive<usize>,
-    expand: fn(&MacroContext, &[&str], &mut Option<Fill>) -> Result<String, String>,
+    expand: Expand,
 }
+
+/// What becomes of a macro with its arguments, or why nothing does.
+type Expand = fn(&MacroContext, &[&str], &mut Option<Fill>) -> Result<String, String>;
 
 const MACROS: [Macro; 16] = [
     Macro { name: "time", takes: "a column", arguments: 1..=1, expand: |_, a, _| Ok(format!("{} AS \"time\"", a[0])) },
@@ -194,10 +203,23 @@ impl MacroContext {
 /// Expands every macro of a statement.
 ///
 /// # Errors
-/// When a macro is unknown, or takes something else.
+/// When a macro is unknown, or takes something else, or the statement is longer or nested deeper than anyone writes.
 pub fn expand(sql: &str, context: &MacroContext) -> Result<Expanded, QueryError> {
-    let mut text = String::with_capacity(sql.len() * 2);
+    if sql.len() > MAX_STATEMENT {
+        return Err(QueryError::bad_request(format!(
+            "the statement is {} bytes long; the limit is {} KiB",
+            sql.len(),
+            MAX_STATEMENT >> 10
+        )));
+    }
     let mut fill = None;
+    let text = expand_at(0, sql, context, &mut fill)?;
+    Ok(Expanded { text, fill })
+}
+
+/// Expands what stands within `depth` macros.
+fn expand_at(depth: usize, sql: &str, context: &MacroContext, fill: &mut Option<Fill>) -> Result<String, QueryError> {
+    let mut text = String::with_capacity(sql.len());
     let pieces = lexer::pieces(sql).map_err(|unclosed| {
         QueryError::bad_request(format!("{} at {} is never closed", unclosed.what, place(sql, unclosed.offset)))
     })?;
@@ -209,13 +231,20 @@ pub fn expand(sql: &str, context: &MacroContext) -> Result<Expanded, QueryError>
             Piece::Macro { name: "interval_ms", arguments: None } => {
                 text.push_str(&context.interval.as_millis().to_string());
             }
-            Piece::Macro { name, arguments } => text.push_str(&call(name, arguments, context, &mut fill)?),
+            Piece::Macro { name, arguments } => text.push_str(&call(depth, name, arguments, context, fill)?),
+        }
+        if text.len() > MAX_EXPANDED {
+            return Err(QueryError::bad_request(format!(
+                "the statement is too long once its macros are expanded; the limit is {} KiB",
+                MAX_EXPANDED >> 10
+            )));
         }
     }
-    Ok(Expanded { text, fill })
+    Ok(text)
 }
 
 fn call(
+    depth: usize,
     name: &str,
     arguments: Option<&str>,
     context: &MacroContext,
@@ -226,9 +255,14 @@ fn call(
             MACROS.iter().min_by_key(|known| strsim::levenshtein(known.name, name)).map_or("", |known| known.name);
         return Err(QueryError::bad_request(format!("unknown macro $__{name}; did you mean $__{nearest}?")));
     };
+    if depth == MAX_DEPTH {
+        return Err(QueryError::bad_request(format!(
+            "$__{name} stands within {depth} other macros; the limit is {MAX_DEPTH} within each other"
+        )));
+    }
     // A macro within the argument of another is expanded first.
-    let inner = expand(arguments.unwrap_or(""), context)?;
-    let arguments = lexer::arguments(&inner.text);
+    let inner = expand_at(depth + 1, arguments.unwrap_or(""), context, fill)?;
+    let arguments = lexer::arguments(&inner);
     if !known.arguments.contains(&arguments.len()) || arguments.iter().any(|argument| argument.is_empty()) {
         return Err(QueryError::bad_request(format!(
             "$__{name} takes {}, got {} arguments",
@@ -361,6 +395,7 @@ mod tests {
         assert_eq!(fill("$__timeGroup(at,'5m',NULL)"), Some(FillValue::Null));
         assert_eq!(fill("$__timeGroup(at,'5m', previous)"), Some(FillValue::Previous));
         assert_eq!(fill("$__timeGroupAlias(at,'5m', 1.5)"), Some(FillValue::Number(1.5)));
+        assert_eq!(fill("$__time($__timeGroup(at,'5m', 0))"), Some(FillValue::Number(0.0)));
     }
 
     #[test]
@@ -381,6 +416,39 @@ mod tests {
         let far = TimeRange { from_ms: 0, to_ms: i64::MAX };
         assert!(MacroContext::new(far, Duration::ZERO, "").is_err());
         assert!(MacroContext::new(TimeRange { from_ms: 0, to_ms: 1 }, Duration::ZERO, "Moon/Base").is_err());
+    }
+
+    /// Macros within each other, `depth` of them.
+    fn nested(name: &str, depth: usize, innermost: &str) -> String {
+        format!("{}{innermost}{}", format!("$__{name}(").repeat(depth), ")".repeat(depth))
+    }
+
+    #[test]
+    fn no_statement_costs_more_than_its_limits() {
+        let long_column = "c".repeat(8 << 10);
+        for (sql, said) in [
+            (nested("time", MAX_DEPTH, "at"), None),
+            (nested("time", MAX_DEPTH + 1, "at"), Some("$__time stands within 8 other macros; the limit is 8")),
+            // Deep enough to overflow the stack, were it followed.
+            (nested("time", 20_000, "at"), Some("the limit is 8 within each other")),
+            (nested("unixEpochFilter", MAX_DEPTH, "at"), None),
+            (nested("unixEpochFilter", MAX_DEPTH, &long_column), Some("expanded; the limit is 1024 KiB")),
+            (nested("unixEpochNanoFilter", MAX_DEPTH, &long_column), Some("expanded; the limit is 1024 KiB")),
+            ("'$__interval'".repeat(20_000), None),
+            (" ".repeat(MAX_STATEMENT), None),
+            (" ".repeat(MAX_STATEMENT + 1), Some("the statement is 262145 bytes long; the limit is 256 KiB")),
+        ] {
+            match (expand(&sql, &context("")), said) {
+                (Ok(expanded), None) => assert!(expanded.text.len() <= MAX_EXPANDED),
+                (Err(error), Some(said)) => {
+                    assert!(error.message.contains(said) && !error.message.contains('\n'), "{}", error.message);
+                }
+                (outcome, said) => {
+                    let begin: String = sql.chars().take(40).collect();
+                    panic!("{begin}…: {:?}, expected {said:?}", outcome.map(|expanded| expanded.text.len()));
+                }
+            }
+        }
     }
 
     #[test]

@@ -4,12 +4,16 @@
 //! apart and becomes a label; every number is a value. Series share one wide frame, which is what panels draw and alerts
 //! take.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use grafana_plugin::{Field, Frame, FrameType, Labels, QueryError};
 
 use super::columns::{Column, Values};
 use super::fill::{Fill, FillValue};
+
+/// The most values, present or not, that the series of an answer may have together.
+const MAX_CELLS: usize = 20_000_000;
 
 /// Rows as they are.
 ///
@@ -39,8 +43,12 @@ type SeriesId = (usize, Vec<Option<String>>);
 /// Series over time.
 ///
 /// # Errors
-/// When there is no column of instants or none of numbers.
-pub fn time_series(mut columns: Vec<Column>, fill: Option<&Fill>) -> Result<Frame, QueryError> {
+/// When there is no column of instants or none of numbers, or there are too many series for so many instants.
+pub fn time_series(columns: Vec<Column>, fill: Option<&Fill>) -> Result<Frame, QueryError> {
+    time_series_within(MAX_CELLS, columns, fill)
+}
+
+fn time_series_within(max_cells: usize, mut columns: Vec<Column>, fill: Option<&Fill>) -> Result<Frame, QueryError> {
     let time_at = time_column(&columns)?;
     let time = with_instants(columns.remove(time_at))?;
     let Values::Time(instants) = time.values else {
@@ -67,10 +75,17 @@ pub fn time_series(mut columns: Vec<Column>, fill: Option<&Fill>) -> Result<Fram
         let label_values: Vec<Option<String>> = labels.iter().map(|index| text(&columns[*index], row)).collect();
         for number in &numbers {
             let id = (*number, label_values.clone());
-            let values = series.entry(id.clone()).or_insert_with(|| {
-                order.push(id.clone());
-                vec![None; times.len()]
-            });
+            let values = match series.entry(id.clone()) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(new) => {
+                    // Every series has a value, or none, at every instant: that is refused before it is made.
+                    if (order.len() + 1).saturating_mul(times.len()) > max_cells {
+                        return Err(too_many_cells(max_cells, times.len(), order.len(), &columns, &labels));
+                    }
+                    order.push(id.clone());
+                    new.insert(vec![None; times.len()])
+                }
+            };
             values[*slot] = value(&columns[*number], row);
             if fill.is_some() {
                 has_row.entry(id).or_insert_with(|| vec![false; times.len()])[*slot] = true;
@@ -87,6 +102,30 @@ pub fn time_series(mut columns: Vec<Column>, fill: Option<&Fill>) -> Result<Fram
         frame = frame.with_field(field(&columns, &labels, numbers.len(), &id, values));
     }
     Ok(frame)
+}
+
+fn too_many_cells(
+    max_cells: usize,
+    instants: usize,
+    series: usize,
+    columns: &[Column],
+    labels: &[usize],
+) -> QueryError {
+    let label_names: Vec<&str> = labels.iter().map(|index| columns[*index].name.as_str()).collect();
+    let remedy = if label_names.is_empty() {
+        "select fewer columns of numbers, group by a longer interval, or choose the format Table".to_owned()
+    } else {
+        format!(
+            "every value of {} makes a series: leave such columns out, group by a longer interval, or choose the format Table",
+            label_names.join(", ")
+        )
+    };
+    QueryError::downstream(
+        422,
+        format!(
+            "the result has more than {series} series over {instants} instants, beyond the limit of {max_cells} values; {remedy}"
+        ),
+    )
 }
 
 fn field(columns: &[Column], labels: &[usize], numbers: usize, id: &SeriesId, values: Vec<Option<f64>>) -> Field {
@@ -200,13 +239,14 @@ fn epoch_of_integer(epoch: i64) -> Option<i64> {
 #[expect(clippy::cast_possible_truncation, clippy::cast_precision_loss, reason = "bounded before it is cast")]
 fn epoch_of_float(epoch: f64) -> Option<i64> {
     let unit = nanos_a_unit(epoch.abs());
-    // Whole units first: a product of floats would be off by some hundred nanoseconds.
+    // Whole units first, then the rest in microseconds: a float of this size knows no more, and digits that it makes up
+    // would miss the group that a fill expects.
     let whole = epoch.floor();
-    let rest = (epoch - whole) * unit as f64;
+    let rest_micros = (epoch - whole) * (unit as f64 / 1000.0);
     if whole.abs() >= 9.2e18 || whole.is_nan() {
         return None;
     }
-    (whole as i64).checked_mul(unit)?.checked_add(rest.round() as i64)
+    (whole as i64).checked_mul(unit)?.checked_add(rest_micros.round() as i64 * 1000)
 }
 
 #[cfg(test)]
@@ -273,6 +313,50 @@ mod tests {
     }
 
     #[test]
+    fn groups_of_a_fraction_of_a_second_are_found_by_their_fill() {
+        let epoch = T as f64;
+        for step_ms in [100_u32, 300, 500] {
+            let step = f64::from(step_ms) / 1000.0;
+            // As PostgreSQL answers floor(epoch/step)*step.
+            let groups: Vec<f64> = (0..20).map(|group| ((epoch / step).ceil() + f64::from(group)) * step).collect();
+            let first = (groups[0] * 1000.0).round() as i64;
+            let fill = Fill {
+                value: FillValue::Number(-1.0),
+                step: Duration::from_millis(step_ms.into()),
+                zone: None,
+                from: chrono::DateTime::from_timestamp_millis(first).unwrap(),
+                until: chrono::DateTime::from_timestamp_millis(first + i64::from(step_ms) * 19).unwrap(),
+            };
+            let columns = vec![
+                column("time", Values::Float(groups.into_iter().map(Some).collect())),
+                column("n", seconds(&(0..20).collect::<Vec<_>>())),
+            ];
+            let frame = time_series(columns, Some(&fill)).unwrap();
+            let expected: Vec<_> = (0..20).map(|group| Some(f64::from(group))).collect();
+            assert_eq!(numbers(&frame.fields[1]), expected, "groups of {step} s");
+        }
+    }
+
+    #[test]
+    fn more_series_than_fit_are_refused_before_they_are_made() {
+        let rows = |labels: Vec<(&str, &[&str])>| {
+            let labels = labels.into_iter().map(|(name, values)| column(name, texts(values)));
+            labels.chain([column("time", seconds(&[T, T + 1, T + 2])), column("n", seconds(&[1, 2, 3]))]).collect()
+        };
+        let users = || vec![("user", &["a", "b", "c"][..]), ("kind", &["x", "x", "x"])];
+        assert_eq!(time_series_within(9, rows(users()), None).unwrap().fields.len(), 4);
+        let error = time_series_within(8, rows(users()), None).unwrap_err();
+        assert_eq!(error.status, 422);
+        assert_eq!(
+            error.message,
+            "the result has more than 2 series over 3 instants, beyond the limit of 8 values; every value of user, kind \
+             makes a series: leave such columns out, group by a longer interval, or choose the format Table"
+        );
+        let error = time_series_within(2, rows(Vec::new()), None).unwrap_err();
+        assert!(error.message.contains("select fewer columns of numbers"), "{}", error.message);
+    }
+
+    #[test]
     fn what_a_time_series_needs_is_said() {
         let error = time_series(vec![column("a", texts(&["x"])), column("b", seconds(&[1]))], None).unwrap_err();
         assert!(error.message.contains("needs a column named time, and there is none among a, b"), "{}", error.message);
@@ -288,6 +372,10 @@ mod tests {
             assert_eq!(epoch_of_integer(epoch), Some(T * 1_000_000_000));
         }
         assert_eq!(epoch_of_float(1_700_000_000.25), Some(T * 1_000_000_000 + 250_000_000));
+        for epoch in [1_700_000_000.3, 1_700_000_000_300.0, 1_700_000_000_300_000.0] {
+            assert_eq!(epoch_of_float(epoch), Some(T * 1_000_000_000 + 300_000_000), "{epoch}");
+        }
+        assert_eq!(epoch_of_float(-0.1), Some(-100_000_000));
         assert_eq!(epoch_of_float(f64::NAN), None);
         assert_eq!(epoch_of_float(1e300), None);
     }

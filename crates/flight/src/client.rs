@@ -320,15 +320,21 @@ fn explain(address: &str, error: &FlightError) -> ClientError {
         Code::InvalidArgument | Code::NotFound | Code::OutOfRange => ErrorKind::BadQuery,
         Code::ResourceExhausted => ErrorKind::Limit,
         Code::Unauthenticated | Code::PermissionDenied => ErrorKind::Unauthenticated,
-        Code::Unavailable => ErrorKind::Unavailable,
+        // A server that speaks TLS hangs up on a client that does not, which comes out as a cancellation.
+        Code::Unavailable | Code::Cancelled => ErrorKind::Unavailable,
         Code::DeadlineExceeded => ErrorKind::Timeout,
         _ => ErrorKind::Internal,
     };
     let message = match kind {
-        ErrorKind::Unavailable => format!(
-            "statlined does not answer at {address}: {}; is it running, and is this its flight address?",
-            root_cause(status.as_ref())
-        ),
+        ErrorKind::Unavailable => {
+            let cause = root_cause(status.as_ref());
+            let hint = if cause.contains("certificate") || status.code() == Code::Cancelled {
+                "check http:// or https:// and the tls settings on both sides"
+            } else {
+                "is it running, and is this its flight address?"
+            };
+            format!("statlined does not answer at {address}: {cause}; {hint}")
+        }
         ErrorKind::Unauthenticated => {
             format!("statlined at {address} refuses the token: {}; check the sidecar's token", status.message())
         }

@@ -6,8 +6,10 @@
 //! * [`postgres`]: a PostgreSQL server with the demo's schema and data
 //! * [`statlined`]: the sidecar
 //! * [`plugin`]: what Grafana would send to the plugin
+//! * [`http`]: asking the HTTP API
 //! * [`program`]: finding binaries, and processes that end with their handle
 
+pub mod http;
 pub mod plugin;
 pub mod postgres;
 pub mod program;

@@ -6,6 +6,7 @@ use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use tempfile::TempDir;
@@ -19,8 +20,11 @@ pub const READER: &str = "grafana";
 /// Its password. The server listens on loopback and lives as long as its handle.
 pub const READER_PASSWORD: &str = "demo-grafana-password";
 
-const SUPERUSER: &str = "statline_owner";
-const SUPERUSER_PASSWORD: &str = "demo-owner-password";
+/// The role that may do everything.
+pub const SUPERUSER: &str = "statline_owner";
+/// Its password.
+pub const SUPERUSER_PASSWORD: &str = "demo-owner-password";
+
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A running server; it is stopped, and its directory removed, when this is dropped.
@@ -82,7 +86,10 @@ impl Postgres {
         program::wait_until("PostgreSQL answering", PATIENCE, || {
             if let Ok(Some(status)) = postgres.server.try_wait() {
                 let log = std::fs::read_to_string(&log_path).unwrap_or_default();
-                return Some(Err(HarnessError::failed(format!("postgres ({status})"), log.lines().last().unwrap_or(""))));
+                return Some(Err(HarnessError::failed(
+                    format!("postgres ({status})"),
+                    log.lines().last().unwrap_or(""),
+                )));
             }
             postgres.psql("postgres").args(["-c", "SELECT 1"]).output().ok()?.status.success().then_some(Ok(()))
         })
@@ -95,6 +102,22 @@ impl Postgres {
                 .arg(repository().join("demo/sql/schema.sql")),
         )?;
         Ok(postgres)
+    }
+
+    /// The server that the tests of one program share, empty tables and all; it ends with the last who holds it.
+    ///
+    /// # Errors
+    /// See [`Postgres::start`].
+    pub fn shared() -> Result<Arc<Self>, HarnessError> {
+        static SHARED: Mutex<Weak<Postgres>> = Mutex::new(Weak::new());
+        // Others wait here while the first one starts it.
+        let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(running) = shared.upgrade() {
+            return Ok(running);
+        }
+        let started = Arc::new(Self::start()?);
+        *shared = Arc::downgrade(&started);
+        Ok(started)
     }
 
     /// Fills the tables with 90 days of made-up data. It takes some seconds.
@@ -142,11 +165,11 @@ impl Drop for Postgres {
 /// The newest of Debian's, or those on the PATH.
 fn find_binaries() -> Result<PathBuf, HarnessError> {
     let debian = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten().map(|entry| entry.path());
-    let mut versions: Vec<(u32, PathBuf)> = debian
-        .filter_map(|path| Some((path.file_name()?.to_str()?.parse().ok()?, path.join("bin"))))
-        .collect();
+    let mut versions: Vec<(u32, PathBuf)> =
+        debian.filter_map(|path| Some((path.file_name()?.to_str()?.parse().ok()?, path.join("bin")))).collect();
     versions.sort();
-    let on_path = std::env::var_os("PATH").map(|path| std::env::split_paths(&path).collect::<Vec<_>>()).unwrap_or_default();
+    let on_path =
+        std::env::var_os("PATH").map(|path| std::env::split_paths(&path).collect::<Vec<_>>()).unwrap_or_default();
     versions
         .into_iter()
         .rev()

@@ -66,6 +66,23 @@ pub fn own_binary(name: &str) -> Result<PathBuf, HarnessError> {
     })
 }
 
+/// A Python that has what the asyncio client needs: `STATLINE_PYTHON`, the repository's own environment, or the system's.
+///
+/// # Errors
+/// When there is none.
+pub fn python() -> Result<PathBuf, HarnessError> {
+    let given = std::env::var_os("STATLINE_PYTHON").map(PathBuf::from);
+    let candidates = given.into_iter().chain([repository().join(".venv/bin/python"), PathBuf::from("python3")]);
+    let has_statsd = |python: &PathBuf| {
+        let asked = Command::new(python).args(["-c", "import statsd"]).output();
+        asked.is_ok_and(|output| output.status.success())
+    };
+    candidates.into_iter().find(has_statsd).ok_or_else(|| HarnessError::Missing {
+        program: "a Python with the package statsd".to_owned(),
+        remedy: "run make, which sets up .venv, or name one in STATLINE_PYTHON",
+    })
+}
+
 /// Whether this process may do everything, in which case PostgreSQL refuses to run.
 #[must_use]
 pub fn is_root() -> bool {
@@ -121,5 +138,26 @@ pub fn wait_until<T>(what: &str, limit: Duration, mut ask: impl FnMut() -> Optio
             return Err(HarnessError::TimedOut { what: what.to_owned(), limit, hint: "see its log".to_owned() });
         }
         std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Asks until there is an answer, without holding up other work of the same thread.
+///
+/// # Errors
+/// When there is none in time.
+pub async fn eventually<T>(
+    what: &str,
+    limit: Duration,
+    mut ask: impl AsyncFnMut() -> Option<T>,
+) -> Result<T, HarnessError> {
+    let began = Instant::now();
+    loop {
+        if let Some(answer) = ask().await {
+            return Ok(answer);
+        }
+        if began.elapsed() > limit {
+            return Err(HarnessError::TimedOut { what: what.to_owned(), limit, hint: "see its log".to_owned() });
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }

@@ -91,7 +91,10 @@ impl Statlined {
             let ready = lines.iter().find_map(|line| Addresses::read(line)).map(Ok);
             ready.or_else(|| {
                 let status = child.try_wait().ok().flatten()?;
-                Some(Err(HarnessError::failed(format!("statlined ({status})"), lines.last().cloned().unwrap_or_default())))
+                Some(Err(HarnessError::failed(
+                    format!("statlined ({status})"),
+                    lines.last().cloned().unwrap_or_default(),
+                )))
             })
         });
         match addresses.and_then(std::convert::identity) {
@@ -122,6 +125,12 @@ impl Statlined {
         self.addresses.http
     }
 
+    /// Where Arrow Flight is served.
+    #[must_use]
+    pub const fn flight(&self) -> SocketAddr {
+        self.addresses.flight
+    }
+
     /// The URL of Arrow Flight.
     #[must_use]
     pub fn flight_url(&self) -> String {
@@ -145,7 +154,11 @@ impl Statlined {
     /// # Errors
     /// When it cannot be ended.
     pub fn kill(mut self) -> Result<(), HarnessError> {
-        self.child.kill().and_then(|()| self.child.wait()).map(|_| ()).map_err(|error| HarnessError::failed("kill -9", error))
+        self.child
+            .kill()
+            .and_then(|()| self.child.wait())
+            .map(|_| ())
+            .map_err(|error| HarnessError::failed("kill -9", error))
     }
 
     /// Asks it to stop, and waits for that.
@@ -173,6 +186,11 @@ impl Addresses {
             return None;
         }
         let address = |name: &str| line.get(name)?.as_str()?.split(',').next()?.parse().ok();
-        Some(Self { statsd: address("statsd")?, carbon: address("carbon")?, http: address("http")?, flight: address("flight")? })
+        Some(Self {
+            statsd: address("statsd")?,
+            carbon: address("carbon")?,
+            http: address("http")?,
+            flight: address("flight")?,
+        })
     }
 }
