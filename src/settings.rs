@@ -223,7 +223,9 @@ mod tests {
             let error = settings.postgres.unwrap_err().to_string();
             assert!(error.contains(said), "{json}: {error}");
         }
-        let error = read("{}", &[("postgresTlsCaCert", "hunter2")]).unwrap_err().to_string();
+        let json = r#"{"postgres":{"host":"h","database":"d","user":"u"}}"#;
+        let settings = read(json, &[("postgresTlsCaCert", "hunter2")]).unwrap();
+        let error = settings.postgres.unwrap_err().to_string();
         assert!(error.starts_with("PostgreSQL: the CA certificate is no PEM") && !error.contains("hunter2"), "{error}");
     }
 }
