@@ -179,6 +179,7 @@ fn the_tree_of_paths_is_shown_in_both_forms() {
 #[test]
 fn our_own_figures_are_prometheus_text() {
     let house = House::open(|options| options);
+    house.get("/render?target=site.a");
     let answer = house.get("/metrics");
     assert_eq!(answer.header("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));
     let mut types = HashMap::new();
@@ -192,12 +193,16 @@ fn our_own_figures_are_prometheus_text() {
         }
         let (series, value) = line.rsplit_once(' ').unwrap();
         let name = series.split('{').next().unwrap();
-        assert!(name.starts_with("statline_") && types.contains_key(name), "without a type: {line}");
+        let base = ["_bucket", "_sum", "_count"].iter().find_map(|suffix| name.strip_suffix(suffix));
+        let is_histogram = base.is_some_and(|base| types.get(base) == Some(&"histogram"));
+        assert!(name.starts_with("statline_") && (types.contains_key(name) || is_histogram), "without a type: {line}");
         assert!(value.parse::<f64>().is_ok(), "{line}");
         samples += 1;
     }
     assert!(samples > 20, "{}", answer.body);
     assert_eq!(types["statline_carbon_points_total"], "counter");
+    assert_eq!(types["statline_query_duration_seconds"], "histogram");
+    assert!(answer.body.contains("statline_query_duration_seconds_count 1\n"), "{}", answer.body);
     assert_eq!(house.get("/health").json()["status"], "ok");
     assert_eq!(house.get("/ready").json(), json!({ "status": "ready" }));
 }

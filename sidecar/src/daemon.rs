@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use arrow_flight::flight_service_server::FlightServiceServer;
 use axum::serve::ListenerExt;
-use metrics_exporter_prometheus::PrometheusBuilder;
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use statline_series::Step;
 use statline_statsd::State;
 use statline_store::{EmbeddedStore, Store, StoreError};
@@ -39,6 +39,11 @@ use crate::status::Status;
 const DRAIN: Duration = Duration::from_secs(1);
 /// How long the last flush, and then the store's end, may take each before the daemon gives up and says so.
 const LAST_WORDS: Duration = Duration::from_secs(20);
+
+/// The upper ends of the buckets that durations are counted in, in seconds.
+const DURATION_BUCKETS: [f64; 12] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0];
+/// How often durations are put into their buckets, whether anybody scrapes or not.
+const UPKEEP: Duration = Duration::from_secs(5);
 
 /// Why the daemon did not start, or did not stop well, in one line.
 #[derive(Debug, Error)]
@@ -110,7 +115,8 @@ impl Daemon {
             tracing::warn!("{warning}");
         }
         let metrics = PrometheusBuilder::new()
-            .install_recorder()
+            .set_buckets(&DURATION_BUCKETS)
+            .and_then(PrometheusBuilder::install_recorder)
             .map_err(|error| DaemonError::Other(format!("the metrics recorder could not start: {error}")))?;
         let step = config.statsd.step();
         let store = open_store(&config.store, step).await?;
@@ -159,6 +165,7 @@ impl Daemon {
                 tokio::spawn(carbon::serve(listener, store, config.carbon.clone(), Arc::clone(&connections), stop))
             })
             .collect();
+        tokio::spawn(upkeep(metrics.clone(), stop.clone()));
         let shared = Shared {
             engine: engine.clone(),
             status,
@@ -197,6 +204,13 @@ impl Daemon {
         flushed?;
         tracing::info!("stopped");
         Ok(())
+    }
+}
+
+/// Keeps the durations that wait to be counted few.
+async fn upkeep(metrics: PrometheusHandle, stop: CancellationToken) {
+    while stop.run_until_cancelled(tokio::time::sleep(UPKEEP)).await.is_some() {
+        metrics.run_upkeep();
     }
 }
 

@@ -148,8 +148,7 @@ impl Engine {
             work(Arc::new(permit)).await
         };
         let answer = tokio::time::timeout(timeout, answer).await.unwrap_or(Err(QueryError::Timeout(timeout)));
-        metrics::counter!("statline_queries_total").increment(1);
-        metrics::counter!("statline_query_seconds_total").increment(began.elapsed().as_secs());
+        metrics::histogram!("statline_query_duration_seconds").record(began.elapsed());
         if let Err(error) = &answer {
             metrics::counter!("statline_query_failures_total", "reason" => error.reason()).increment(1);
         }
