@@ -9,19 +9,25 @@
 //! * [`pattern`]: dotted paths with globs, as Graphite's users write them
 //! * [`matcher`]: comparisons of tags
 //! * [`consolidation`]: making fewer points out of many
+//! * [`sketch`]: how values are distributed
+//! * [`event`]: things that happened
 //! * [`terminal`]: values for terminals
 
 pub mod consolidation;
+pub mod event;
 pub mod key;
 pub mod matcher;
 pub mod pattern;
 pub mod point;
+pub mod sketch;
 pub mod terminal;
 pub mod time;
 
 pub use consolidation::Consolidation;
+pub use event::Event;
 pub use key::{KeyError, SeriesKey};
 pub use matcher::{Anchor, MatchOp, Matcher, MatcherError};
 pub use pattern::{PathPattern, PatternError};
-pub use point::{Batch, Kind, Point, Values};
+pub use point::{Batch, Kind, Point, SketchRow, Values};
+pub use sketch::{Sketch, SketchError};
 pub use time::{Step, TimeRange, Timestamp};

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Consolidation, SeriesKey, Step, Timestamp};
+use crate::{Consolidation, Event, SeriesKey, Sketch, Step, Timestamp};
 
 /// A value at an instant. A missing value is NaN.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -87,6 +87,21 @@ pub struct Row {
 pub struct Batch {
     /// The points, in any order.
     pub rows: Vec<Row>,
+    /// The distributions of timers, in any order.
+    pub sketches: Vec<SketchRow>,
+    /// What happened, in any order.
+    pub events: Vec<Event>,
+}
+
+/// The distribution of one series' samples at an instant.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SketchRow {
+    /// Whose it is.
+    pub key: SeriesKey,
+    /// When.
+    pub timestamp: Timestamp,
+    /// How the samples of the interval that ends then are distributed.
+    pub sketch: Sketch,
 }
 
 impl Batch {
