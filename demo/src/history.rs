@@ -8,12 +8,13 @@ use std::f64::consts::TAU;
 use std::fmt::Write as _;
 use std::io::{BufWriter, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::sync::PoisonError;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::Deserialize;
 use statline_harness::program::repository;
 use statline_series::{Step, Timestamp};
-use statline_statsd::{Arrival, FlushConfig, Limits, Parser, SelfFigures, State, Table};
+use statline_statsd::{Arrival, FlushConfig, Grammar, Lane, Limits, Parser, SelfFigures, State};
 
 use crate::Error;
 
@@ -83,7 +84,7 @@ struct Player<'a> {
     community: &'a Community,
     random: fastrand::Rng,
     state: State,
-    table: Table,
+    lane: Lane,
     parser: Parser,
     packet: String,
 }
@@ -95,8 +96,8 @@ impl<'a> Player<'a> {
             community,
             random: fastrand::Rng::with_seed(SEED),
             state: State::new(FlushConfig::default().with_delete_idle(), &limits)?,
-            parser: Parser::new(&limits),
-            table: Table::new(limits),
+            parser: Parser::new(&limits, Grammar::default()),
+            lane: Lane::new(limits),
             packet: String::new(),
         })
     }
@@ -104,8 +105,16 @@ impl<'a> Player<'a> {
     /// Plays one interval and sends its points.
     fn flush(&mut self, at: i64, end: i64, step: Step, lines: &mut impl Write) -> Result<(), Error> {
         self.play(at, end)?;
-        self.table.receive(&mut self.parser, self.packet.as_bytes(), Arrival(at.unsigned_abs()), |_| {});
-        self.state.absorb(&mut self.table);
+        let arrival = Arrival { order: at.unsigned_abs(), timestamp: Timestamp::from_seconds(at) };
+        let table = self.lane.table();
+        table.lock().unwrap_or_else(PoisonError::into_inner).receive(
+            &mut self.parser,
+            self.packet.as_bytes(),
+            arrival,
+            |_| {},
+        );
+        self.state.absorb(&mut self.lane);
+        self.state.note(&SelfFigures::default());
         let batch = self.state.flush(step, Timestamp::from_seconds(at), &SelfFigures::default());
         for row in batch.rows {
             writeln!(lines, "{} {} {}", row.key, row.point.value, row.point.timestamp.seconds())?;

@@ -32,6 +32,7 @@ use crate::engine::Engine;
 use crate::flight::Flight;
 use crate::flusher::{FlushError, Flusher};
 use crate::http::{self, Shared};
+use crate::keeper::Keeper;
 use crate::receive::{ReceiveConfig, ReceiveError, Receivers};
 use crate::status::Status;
 
@@ -133,6 +134,7 @@ impl Daemon {
             receive_buffer: config.statsd.receive_buffer,
             max_packet_bytes: config.statsd.max_packet_bytes,
             limits: config.statsd.limits(),
+            grammar: config.statsd.grammar(),
         })?;
         let addresses =
             |listeners: &[TcpListener]| join(listeners.iter().filter_map(|listener| listener.local_addr().ok()));
@@ -151,9 +153,16 @@ impl Daemon {
         let received = receivers.stats();
         let state = State::new(config.statsd.flush_config(), &config.statsd.limits())
             .map_err(|error| DaemonError::Other(error.to_string()))?;
-        let flusher =
-            Flusher::new(receivers, state, Arc::clone(&store), step, config.statsd.max_waiting_points, flush_sender)
-                .await?;
+        let flusher = Flusher::new(
+            receivers,
+            state,
+            Arc::clone(&store),
+            Keeper::new(&config.store.path),
+            step,
+            config.statsd.max_waiting_points,
+            flush_sender,
+        )
+        .await?;
         let status = Arc::new(Status::new(Arc::clone(&store), step, flushed.clone()));
         let engine = Engine::new(Arc::clone(&store), config.query.clone(), step, flushed);
 

@@ -1,8 +1,13 @@
 //! Closes an interval at each multiple of the flush interval on the wall clock: samples become points, durable and
 //! readable before the flush is reported.
 //!
-//! A flush that comes late closes one longer interval, and neither doubles nor loses any. When the clock jumps back,
-//! nothing is flushed until it has passed the last flush again, so that no point is written over; samples are kept.
+//! A flush that comes late closes one longer interval, and neither doubles nor loses any. When the clock is set back a
+//! little, nothing is flushed until it has passed the last flush again, so that no point is written over; samples are kept.
+//! When it is set back by more, flushes go on at the time that it now tells. Rates are over the time that has passed, which
+//! the wall clock is not asked for when it jumps.
+//!
+//! At a stop the open interval is flushed, and what it holds is also written down: a start within the same interval goes on
+//! with it, and its flush takes the place of the other one.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -15,11 +20,15 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock;
+use crate::keeper::Keeper;
 use crate::receive::{ReceiveTotals, Receivers, Stopped};
 
 /// The series that every flush writes, in the legacy namespace and in the other, by which a restart knows when the last
 /// one was.
 const FLUSH_MARKS: [&str; 2] = ["statsd.numStats", "stats.statsd.numStats"];
+
+/// By how many steps a clock may be behind the last flush before it is taken to have been set back.
+const SET_BACK_STEPS: i64 = 2;
 
 /// Why flushing ended before it was told to, or did not end well.
 #[derive(Debug, Error)]
@@ -37,11 +46,14 @@ pub struct Flusher {
     receivers: Receivers,
     state: State,
     store: Arc<dyn Store>,
+    keeper: Keeper,
     step: Step,
     /// The last flush before this process, which the next one must come after.
     before: Option<Timestamp>,
     /// Since when the open interval gathers: the last flush, or the boundary before the start.
     open_since: Timestamp,
+    /// The same by a clock that nobody sets.
+    opened: Instant,
     /// The most points that wait for a store that refuses them.
     max_waiting_points: usize,
     /// Batches that the store has not taken yet, oldest first.
@@ -61,24 +73,41 @@ struct Last {
 }
 
 impl Flusher {
-    /// A flusher that goes on after the last flush that the store remembers. `flushed` is told of each flush.
+    /// A flusher that goes on where the last one stopped, or after the last flush that the store remembers. `flushed` is
+    /// told of each flush.
     ///
     /// # Errors
     /// When the store cannot be asked.
     pub async fn new(
         receivers: Receivers,
-        state: State,
+        mut state: State,
         store: Arc<dyn Store>,
+        keeper: Keeper,
         step: Step,
         max_waiting_points: usize,
         flushed: watch::Sender<Option<Timestamp>>,
     ) -> Result<Self, StoreError> {
-        let before = last_flush_in(store.as_ref()).await?;
-        // A mark from the future (the clock was wrong then) must not silence the flushes of today.
-        let before = before.filter(|at| *at <= clock::now().offset(step.millis()));
+        let mark = last_flush_in(store.as_ref()).await?;
         let open_since = clock::now().align_down(step);
-        let (waiting, last) = (Vec::new(), Last::default());
-        Ok(Self { receivers, state, store, step, before, open_since, max_waiting_points, waiting, last, flushed })
+        let next = open_since.offset(step.millis());
+        let goes_on = keeper.restore(&mut state, store.as_ref(), next, mark).await?;
+        // A mark from the future (the clock was wrong then) must not silence the flushes of today, and the mark of an
+        // interval that goes on is to be written over.
+        let before = mark.filter(|at| !goes_on && *at <= next);
+        Ok(Self {
+            receivers,
+            state,
+            store,
+            keeper,
+            step,
+            before,
+            open_since,
+            opened: Instant::now(),
+            max_waiting_points,
+            waiting: Vec::new(),
+            last: Last::default(),
+            flushed,
+        })
     }
 
     /// Flushes until it is told to stop, then once more for what had been received by then.
@@ -91,6 +120,7 @@ impl Flusher {
                 self.finish().await?;
                 return Err(FlushError::ReceiverDied);
             }
+            self.notice_a_clock_set_back();
             let boundary = self.next_boundary();
             // Sleeping no longer than a step at once, a clock that is set forth is noticed in time.
             let sleep = clock::until(boundary).min(Duration::from_millis(self.step.millis().unsigned_abs()));
@@ -101,12 +131,24 @@ impl Flusher {
             if clock::now() >= boundary {
                 let at = clock::now().align_down(self.step);
                 let mut refused = 0;
-                self.receivers.collect(|table| refused += self.state.absorb(table));
+                self.receivers.collect(|lane| refused += self.state.absorb(lane));
                 report_limited(refused);
                 self.flush(at).await;
             }
         }
         Ok(self.finish().await?)
+    }
+
+    /// Goes on at the time that the clock tells when it is far behind the last flush.
+    fn notice_a_clock_set_back(&mut self) {
+        let now = clock::now();
+        let last = self.last.at.max(self.before);
+        let Some(last) = last.filter(|last| now.offset(self.step.millis() * SET_BACK_STEPS) < *last) else { return };
+        tracing::warn!(%last, %now, "the clock was set back, flushes go on at the time that it tells");
+        metrics::counter!("statline_clock_set_back_total").increment(1);
+        self.before = None;
+        self.last.at = None;
+        self.open_since = now.align_down(self.step);
     }
 
     /// The first multiple of the step that is in the future and after the last flush.
@@ -117,17 +159,21 @@ impl Flusher {
     }
 
     async fn finish(mut self) -> Result<(), StoreError> {
+        self.notice_a_clock_set_back();
         let boundary = self.next_boundary();
         let receivers = self.receivers;
         let stats = receivers.stats();
         let stopped = tokio::task::spawn_blocking(move || receivers.stop()).await;
-        let Stopped { tables, unread } = stopped.map_err(|_| StoreError::Panicked("stop the receivers"))?;
+        let Stopped { lanes, unread } = stopped.map_err(|_| StoreError::Panicked("stop the receivers"))?;
         if unread {
             tracing::warn!("the kernel still held packets when receiving had to stop");
         }
-        report_limited(tables.into_iter().map(|mut table| self.state.absorb(&mut table)).sum());
+        report_limited(lanes.into_iter().map(|mut lane| self.state.absorb(&mut lane)).sum());
         let totals = stats.totals();
-        let (batch, totals) = close(&mut self.state, &self.last, totals, self.open_since, self.step, boundary);
+        let figures = note(&mut self.state, &self.last, &totals, self.step, boundary);
+        self.keeper.keep(&self.state, boundary);
+        let length = length_of(self.open_since, boundary, self.opened.elapsed(), self.step);
+        let batch = self.state.flush(length, boundary, &figures);
         tracing::info!(points = batch.len(), packets = totals.packets, "the open interval is flushed");
         self.waiting.push(batch);
         for batch in self.waiting {
@@ -140,8 +186,10 @@ impl Flusher {
     async fn flush(&mut self, at: Timestamp) {
         let began = Instant::now();
         let totals = self.receivers.stats().totals();
-        let (batch, totals) = close(&mut self.state, &self.last, totals, self.open_since, self.step, at);
-        self.open_since = at;
+        let figures = note(&mut self.state, &self.last, &totals, self.step, at);
+        let length = length_of(self.open_since, at, self.opened.elapsed(), self.step);
+        let batch = self.state.flush(length, at, &figures);
+        (self.open_since, self.opened) = (at, began);
         let points = batch.len();
         report_lost(&self.last.totals, &totals);
         while !self.waiting.is_empty() && self.waiting_points() + points > self.max_waiting_points {
@@ -182,15 +230,8 @@ impl Flusher {
     }
 }
 
-/// Turns what was gathered into a batch of points at `at`.
-fn close(
-    state: &mut State,
-    last: &Last,
-    totals: ReceiveTotals,
-    since: Timestamp,
-    step: Step,
-    at: Timestamp,
-) -> (Batch, ReceiveTotals) {
+/// Counts what the server itself has to tell, as part of the open interval; what cannot be counted is in the answer.
+fn note(state: &mut State, last: &Last, totals: &ReceiveTotals, step: Step, at: Timestamp) -> SelfFigures {
     let kernel_drops = totals.kernel_drops.saturating_sub(last.totals.kernel_drops);
     if kernel_drops > 0 {
         state.add_count("statsd.kernel_drops", kernel_drops as f64);
@@ -207,9 +248,17 @@ fn close(
         flush_time: last.took.as_secs_f64() * 1000.0,
         flush_length: last.points as f64,
     };
-    // A flush that comes late closes a longer interval, and its rates are over that.
-    let interval = Step::from_millis(at.millis().saturating_sub(since.millis())).unwrap_or(step);
-    (state.flush(interval, at, &figures), totals)
+    state.note(&figures);
+    figures
+}
+
+/// How long an interval was: what its instants say, unless the clock was set in it.
+fn length_of(since: Timestamp, at: Timestamp, passed: Duration, step: Step) -> Step {
+    let told = at.millis().saturating_sub(since.millis());
+    let passed = i64::try_from(passed.as_millis()).unwrap_or(i64::MAX);
+    // The first interval began before the process, and the last is cut short.
+    let is_plausible = (told - passed).abs() <= step.millis();
+    Step::from_millis(if is_plausible { told } else { passed }).unwrap_or(step)
 }
 
 async fn last_flush_in(store: &dyn Store) -> Result<Option<Timestamp>, StoreError> {
@@ -245,5 +294,29 @@ fn report_lost(before: &ReceiveTotals, now: &ReceiveTotals) {
     }
     if bad_lines + limited > 0 {
         tracing::warn!(bad_lines, limited, "lines were refused; /statsd/refusals shows the last of them");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_interval_is_as_long_as_its_instants_say_unless_the_clock_was_set() {
+        let since = Timestamp::from_seconds(1000);
+        let step = Step::from_seconds(10).unwrap_or(Step::SECOND);
+        for (at, passed, length) in [
+            (1010, 10_003, 10),
+            (1010, 9_990, 10),
+            (1010, 1, 10),
+            (1020, 20_100, 20),
+            (4610, 4_000, 4),
+            (1010, 3_600_000, 3600),
+            (1000, 0, 10),
+        ] {
+            let passed = Duration::from_millis(passed);
+            let told = length_of(since, Timestamp::from_seconds(at), passed, step);
+            assert_eq!(told.millis(), length * 1000, "{at} {passed:?}");
+        }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! * [`config`]: what can be set
 //! * [`daemon`]: starts everything, and stops it in order
-//! * [`receive`] → [`flusher`], [`carbon`]: points on their way in
+//! * [`receive`] → [`flusher`], [`carbon`]: points on their way in; [`keeper`] carries statsd over a restart
 //! * [`engine`]: questions on their way to the store
 //! * [`http`], [`flight`]: the ways out; [`access`] guards them
 //! * [`status`]: readiness and our own figures
@@ -17,6 +17,7 @@ mod engine;
 mod flight;
 mod flusher;
 mod http;
+mod keeper;
 mod logs;
 mod query;
 mod receive;

@@ -1,5 +1,7 @@
 //! How a flush names what it emits, and what it forgets. The keys and defaults are etsy's.
 
+use serde::{Deserialize, Serialize};
+use statline_series::Step;
 use thiserror::Error;
 
 /// What an operator can choose about a flush.
@@ -36,6 +38,82 @@ pub struct FlushConfig {
     pub delete_gauges: bool,
     /// For how many flushes a gauge is emitted after it was sent.
     pub gauges_max_ttl: u32,
+    /// The figures of timers that are emitted, such as `count` and `upper_90`; all when there are none.
+    pub calculated_timer_metrics: Vec<String>,
+    /// Histograms of timers. The first whose metric is part of a timer's name is its own.
+    pub histogram: Vec<Histogram>,
+    /// Whether sums, means and percentiles of timers are weighted by sample rates, as counts are.
+    pub weighted_timers: bool,
+    /// Whether each timer's distribution is emitted as a sketch beside its figures.
+    pub sketches: bool,
+    /// For how many flushes a series may be idle before it is forgotten; 0 for ever.
+    pub idle_flushes: u32,
+    /// How far flushes are apart, which values with timestamps are put into.
+    pub step: Step,
+}
+
+/// The bins that some timers' samples are counted in.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Histogram {
+    /// What a timer's name must hold; every name holds the empty text.
+    pub metric: String,
+    /// The upper ends of the bins, ascending, each outside of its bin.
+    pub bins: Vec<BinEnd>,
+}
+
+/// The upper end of a bin: a number, or the text `inf`.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "Bound", into = "Bound")]
+pub struct BinEnd(f64);
+
+/// How a configuration writes the end of a bin.
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum Bound {
+    Whole(i64),
+    Number(f64),
+    Text(String),
+}
+
+impl TryFrom<Bound> for BinEnd {
+    type Error = String;
+
+    #[expect(clippy::cast_precision_loss, reason = "the end of a bin")]
+    fn try_from(bound: Bound) -> Result<Self, Self::Error> {
+        match bound {
+            Bound::Whole(end) => Ok(Self(end as f64)),
+            Bound::Number(end) if !end.is_nan() => Ok(Self(end)),
+            Bound::Text(text) if text == "inf" => Ok(Self(f64::INFINITY)),
+            Bound::Number(end) => Err(format!("the end of a bin is a number or \"inf\", got {end}")),
+            Bound::Text(text) => Err(format!("the end of a bin is a number or \"inf\", got {text:?}")),
+        }
+    }
+}
+
+impl From<BinEnd> for Bound {
+    fn from(end: BinEnd) -> Self {
+        if end.0 == f64::INFINITY { Self::Text("inf".to_owned()) } else { Self::Number(end.0) }
+    }
+}
+
+impl BinEnd {
+    /// The end of a bin.
+    #[must_use]
+    pub const fn new(end: f64) -> Self {
+        Self(end)
+    }
+
+    /// The number; infinity for `inf`.
+    #[must_use]
+    pub const fn get(self) -> f64 {
+        self.0
+    }
+
+    /// What its bin is called: `bin_0_5`, `bin_inf`.
+    pub(crate) fn label(self) -> String {
+        if self.0 == f64::INFINITY { "bin_inf".to_owned() } else { format!("bin_{}", self.0).replacen('.', "_", 1) }
+    }
 }
 
 impl Default for FlushConfig {
@@ -56,6 +134,12 @@ impl Default for FlushConfig {
             delete_sets: false,
             delete_gauges: false,
             gauges_max_ttl: 1,
+            calculated_timer_metrics: Vec::new(),
+            histogram: Vec::new(),
+            weighted_timers: false,
+            sketches: true,
+            idle_flushes: 0,
+            step: Step::SECOND,
         }
     }
 }
@@ -79,6 +163,12 @@ pub enum ConfigError {
         /// Its value.
         value: String,
     },
+    /// Bins that do not ascend, or of which there are none or too many.
+    #[error("the bins of histogram {metric:?} ascend, and there are 1 to {MOST_BINS} of them")]
+    Bins {
+        /// The metric of the histogram.
+        metric: String,
+    },
     /// The server's own figures need a name.
     #[error("prefix_stats may not be empty")]
     EmptyPrefixStats,
@@ -86,6 +176,9 @@ pub enum ConfigError {
 
 /// The longest prefix or suffix, in bytes.
 pub const MAX_AFFIX_BYTES: usize = 256;
+
+/// The most bins of a histogram.
+pub const MOST_BINS: usize = 256;
 
 impl FlushConfig {
     /// Forgets whatever is idle: etsy's `deleteIdleStats`.
@@ -122,6 +215,12 @@ impl FlushConfig {
                 return Err(ConfigError::Affix { key, value: value.clone() });
             }
         }
+        for Histogram { metric, bins } in &self.histogram {
+            let ascend = bins.windows(2).all(|pair| pair[0].get() < pair[1].get());
+            if bins.is_empty() || bins.len() > MOST_BINS || !ascend {
+                return Err(ConfigError::Bins { metric: metric.clone() });
+            }
+        }
         if self.prefix_stats.is_empty() {
             return Err(ConfigError::EmptyPrefixStats);
         }
@@ -150,6 +249,12 @@ mod tests {
             FlushConfig { global_suffix: "a;b".to_owned(), ..base.clone() }.validate(),
             Err(ConfigError::Affix { key: "global_suffix", value: "a;b".to_owned() })
         );
+        for bins in [&[][..], &[1.0, 1.0], &[f64::INFINITY, 1.0]] {
+            let bins = bins.iter().copied().map(BinEnd::new).collect();
+            let histogram = vec![Histogram { metric: "m".to_owned(), bins }];
+            let config = FlushConfig { histogram, ..base.clone() };
+            assert_eq!(config.validate(), Err(ConfigError::Bins { metric: "m".to_owned() }));
+        }
         assert!(FlushConfig { global_prefix: "x".repeat(257), ..base.clone() }.validate().is_err());
         assert_eq!(FlushConfig { prefix_stats: String::new(), ..base }.validate(), Err(ConfigError::EmptyPrefixStats));
     }

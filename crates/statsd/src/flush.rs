@@ -1,16 +1,23 @@
 //! Closing an interval: the state becomes a batch of points, by etsy's formulas.
 //!
-//! A counter becomes a rate and a count; a timer its thresholds and its summary, or a count of 0 when it is idle; a gauge
-//! its level; a set the number of its members. The server's own figures come last. All points of a flush carry the same
+//! A counter becomes a rate and a count; a timer its thresholds, its summary, its histogram and a sketch, or a count of 0
+//! when it is idle; a gauge its level; a set the number of its members. Values with timestamps become points at the ends of
+//! the intervals that they belong to. The server's own figures come last. All other points of a flush carry the same
 //! instant.
 
-use statline_series::{Batch, SeriesKey, Step, Timestamp};
+use statline_series::{Batch, SeriesKey, SketchRow, Step, Timestamp};
 
-use crate::names::{Name, Names};
-use crate::state::{Remembered, State};
-use crate::table::drain;
-use crate::timer::{Scratch, Sorted, Timer};
-use crate::{Arrival, FlushConfig};
+use crate::FlushConfig;
+use crate::known::Id;
+use crate::names::{self, Figure, Name, Names};
+use crate::state::{State, TIMED_FLUSHES, Timed};
+use crate::table::Family;
+use crate::timer::{Described, Scratch};
+
+/// How many flushes lie between two looks for idle series.
+const SWEEP_EVERY: u32 = 32;
+/// For how many flushes a series is remembered that is not emitted any more.
+const UNSPOKEN_FLUSHES: u32 = 64;
 
 /// What the server knows of itself and the state does not.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -38,28 +45,9 @@ pub struct SelfFigures {
 }
 
 impl State {
-    /// Closes the interval and begins the next. `interval` is how long it was, `at` the instant that its points carry.
-    pub fn flush(&mut self, interval: Step, at: Timestamp, figures: &SelfFigures) -> Batch {
-        self.add_own(figures);
-        let mut points = Points { batch: Batch::default(), at, seconds: interval.seconds() };
-        points.batch.rows.reserve(
-            (self.counters.len() * self.names.counter.len())
-                + (self.timers.len() * self.names.timer.len())
-                + self.gauges.len()
-                + self.sets.len()
-                + self.own_keys.len(),
-        );
-        self.flush_counters(&mut points);
-        self.flush_timers(&mut points);
-        self.flush_gauges(&mut points);
-        self.flush_sets(&mut points);
-        self.flush_own(&mut points, figures);
-        points.batch
-    }
-
-    /// Counts what etsy's server counts of itself.
+    /// Counts what etsy's server counts of itself, as part of the open interval.
     #[expect(clippy::cast_precision_loss, reason = "no interval has 2^52 packets")]
-    fn add_own(&mut self, figures: &SelfFigures) {
+    pub fn note(&mut self, figures: &SelfFigures) {
         let prefix = self.config.prefix_stats.clone();
         for (leaf, count) in [
             ("bad_lines_seen", figures.bad_lines_seen),
@@ -69,69 +57,132 @@ impl State {
             self.add_count(&format!("{prefix}.{leaf}"), count as f64);
         }
         if let Some(lag) = figures.timestamp_lag {
-            let gauge = self.gauges.entry(format!("{prefix}.timestamp_lag").into()).or_default();
-            gauge.open.open.set(lag, Arrival(u64::MAX));
+            self.set_gauge(&format!("{prefix}.timestamp_lag"), lag);
         }
     }
 
-    fn flush_counters(&mut self, points: &mut Points) {
+    /// Closes the interval and begins the next. `interval` is how long it was, `at` the instant that its points carry.
+    pub fn flush(&mut self, interval: Step, at: Timestamp, figures: &SelfFigures) -> Batch {
+        let mut points = Points { batch: Batch::default(), at, seconds: interval.seconds() };
+        points.batch.rows.reserve(
+            (self.counters.len() * self.names.counter.len())
+                + (self.timers.len() * self.names.timer.len())
+                + self.gauges.len()
+                + self.sets.len()
+                + self.own_keys.len(),
+        );
+        self.emitted = self.flush_counters(&mut points)
+            + self.flush_timers(&mut points)
+            + self.flush_gauges(&mut points)
+            + self.flush_sets(&mut points);
+        self.flush_timed(&mut points);
+        self.flush_own(&mut points, figures);
+        points.batch.events = std::mem::take(&mut self.events);
+        self.flushes_since_sweep += 1;
+        if self.flushes_since_sweep >= SWEEP_EVERY || self.was_full {
+            self.sweep();
+        }
+        points.batch
+    }
+
+    fn flush_counters(&mut self, points: &mut Points) -> usize {
         let forgets_idle = self.config.delete_counters;
         let names = &self.names.counter;
-        drain(&mut self.counters, |series, remembered| {
-            if forgets_idle && !remembered.open.touched {
-                return false;
+        let mut emitted = 0;
+        for (_, entry) in self.counters.iter_mut() {
+            entry.idle = if entry.value.touched { 0 } else { entry.idle.saturating_add(1) };
+            let counter = entry.value.take();
+            if entry.idle > 0 && forgets_idle {
+                continue;
             }
-            let (keys, counter) = remembered.named(names, series);
-            let counter = counter.take();
+            emitted += 1;
+            let Some(keys) = entry.identity.keys() else { continue };
             // The keys are one or two: a count is emitted only when it is asked for.
-            for (index, value) in [counter.sum / points.seconds, counter.sum].into_iter().enumerate() {
-                points.push(keys, names, index, value);
+            for ((key, name), value) in keys.iter().zip(names).zip([counter.sum / points.seconds, counter.sum]) {
+                points.push(key, name, value);
             }
-            true
-        });
+        }
+        emitted
     }
 
-    fn flush_timers(&mut self, points: &mut Points) {
+    fn flush_timers(&mut self, points: &mut Points) -> usize {
         let forgets_idle = self.config.delete_timers;
         let Self { timers, names, config, scratch, .. } = self;
-        drain(timers, |series, remembered: &mut Remembered<Timer>| {
-            if forgets_idle && remembered.open.samples.is_empty() {
-                return false;
+        let mut emitted = 0;
+        for (_, entry) in timers.iter_mut() {
+            let is_idle = entry.value.timer.is_empty();
+            entry.idle = if is_idle { entry.idle.saturating_add(1) } else { 0 };
+            if is_idle && forgets_idle {
+                continue;
             }
-            let (keys, timer) = remembered.named(&names.timer, series);
-            push_timer(points, keys, names, config, timer, scratch);
-            timer.clear();
-            true
-        });
+            emitted += 1;
+            if let Some(keys) = entry.identity.keys() {
+                push_timer(points, keys, names, config, &mut entry.value, scratch);
+            }
+            entry.value.timer.clear();
+        }
+        emitted
     }
 
-    fn flush_gauges(&mut self, points: &mut Points) {
+    fn flush_gauges(&mut self, points: &mut Points) -> usize {
         let Self { gauges, names, config, .. } = self;
-        drain(gauges, |series, remembered| {
-            let was_forgotten = config.delete_gauges && remembered.open.idle.saturating_add(1) >= config.gauges_max_ttl;
-            let (keys, level) = remembered.named(&names.gauge, series);
+        let mut emitted = 0;
+        for (_, entry) in gauges.iter_mut() {
+            let level = &mut entry.value;
+            let was_forgotten = config.delete_gauges && entry.idle.saturating_add(1) >= config.gauges_max_ttl;
             let gauge = level.open.take();
-            level.idle = if gauge.is_untouched() { level.idle.saturating_add(1) } else { 0 };
-            if gauge.is_untouched() && was_forgotten {
-                return false;
+            let is_idle = gauge.is_untouched();
+            entry.idle = if is_idle { entry.idle.saturating_add(1) } else { 0 };
+            if is_idle && was_forgotten {
+                continue;
             }
+            emitted += 1;
             level.value = gauge.level(if was_forgotten { 0.0 } else { level.value });
-            points.push(keys, &names.gauge, 0, level.value);
-            true
-        });
+            if let Some([key]) = entry.identity.keys() {
+                points.push(key, &names.gauge[0], level.value);
+            }
+        }
+        emitted
     }
 
     #[expect(clippy::cast_precision_loss, reason = "a set has far fewer than 2^52 members")]
-    fn flush_sets(&mut self, points: &mut Points) {
+    fn flush_sets(&mut self, points: &mut Points) -> usize {
         let forgets_idle = self.config.delete_sets;
-        let names = &self.names.set;
-        drain(&mut self.sets, |series, remembered| {
-            if forgets_idle && remembered.open.is_empty() {
-                return false;
+        let name = &self.names.set[0];
+        let mut emitted = 0;
+        for (_, entry) in self.sets.iter_mut() {
+            entry.idle = if entry.value.is_empty() { entry.idle.saturating_add(1) } else { 0 };
+            let set = entry.value.take();
+            if entry.idle > 0 && forgets_idle {
+                continue;
             }
-            let (keys, set) = remembered.named(names, series);
-            points.push(keys, names, 0, set.take().len() as f64);
-            true
+            emitted += 1;
+            if let Some([key]) = entry.identity.keys() {
+                points.push(key, name, set.len() as f64);
+            }
+        }
+        emitted
+    }
+
+    /// Emits what was added to since the last flush at instants that clients named. An instant belongs to the interval
+    /// that ends at it or after it.
+    fn flush_timed(&mut self, points: &mut Points) {
+        let seconds = self.config.step.seconds();
+        let names = &self.names;
+        self.timed.retain(|key, at_instant| {
+            if at_instant.idle == 0 {
+                let (names, values) = match key.family {
+                    Family::Counter => (&names.counter, [at_instant.value / seconds, at_instant.value]),
+                    _ => (&names.gauge, [at_instant.value; 2]),
+                };
+                for (series_key, (name, value)) in
+                    names::keys(names.iter(), &key.series).unwrap_or_default().iter().zip(names.iter().zip(values))
+                {
+                    points.push_at(series_key, name, key.timestamp, value);
+                }
+            }
+            at_instant.idle += 1;
+            at_instant.idle <= TIMED_FLUSHES
         });
     }
 
@@ -139,7 +190,7 @@ impl State {
     fn flush_own(&self, points: &mut Points, figures: &SelfFigures) {
         // In the order of the names.
         let values = [
-            self.series() as f64,
+            self.emitted as f64,
             figures.calculation_time,
             figures.processing_time,
             figures.last_exception,
@@ -147,10 +198,40 @@ impl State {
             figures.flush_time,
             figures.flush_length,
         ];
-        for (index, value) in values.into_iter().enumerate() {
-            points.push(&self.own_keys, &self.names.own, index, value);
+        for ((key, name), value) in self.own_keys.iter().zip(&self.names.own).zip(values) {
+            points.push(key, name, value);
         }
     }
+
+    /// Forgets the series that have been idle for too long.
+    fn sweep(&mut self) {
+        self.flushes_since_sweep = 0;
+        self.was_full = false;
+        let most = |is_unspoken| match self.config.idle_flushes {
+            0 if is_unspoken => UNSPOKEN_FLUSHES,
+            0 => u32::MAX,
+            idle if is_unspoken => idle.min(UNSPOKEN_FLUSHES),
+            idle => idle,
+        };
+        let config = &self.config;
+        let (counters, timers, sets) =
+            (most(config.delete_counters), most(config.delete_timers), most(config.delete_sets));
+        // A gauge that is deleted is emitted for a while first.
+        let gauges =
+            most(config.delete_gauges).saturating_add(if config.delete_gauges { config.gauges_max_ttl } else { 0 });
+        for (family, ids) in [
+            (Family::Counter, idle(self.counters.iter().map(|(id, entry)| (id, entry.idle)), counters)),
+            (Family::Gauge, idle(self.gauges.iter().map(|(id, entry)| (id, entry.idle)), gauges)),
+            (Family::Timer, idle(self.timers.iter().map(|(id, entry)| (id, entry.idle)), timers)),
+            (Family::Set, idle(self.sets.iter().map(|(id, entry)| (id, entry.idle)), sets)),
+        ] {
+            self.remove_ids(family, &ids);
+        }
+    }
+}
+
+fn idle(entries: impl Iterator<Item = (Id, u32)>, most: u32) -> Vec<Id> {
+    entries.filter(|(_, idle)| *idle >= most).map(|(id, _)| id).collect()
 }
 
 fn push_timer(
@@ -158,40 +239,62 @@ fn push_timer(
     keys: &[SeriesKey],
     names: &Names,
     config: &FlushConfig,
-    timer: &mut Timer,
+    timed: &mut Timed,
     scratch: &mut Scratch,
 ) {
+    let Timed { timer, histogram } = timed;
     let per_second = timer.weight / points.seconds;
-    let Some(sorted) = Sorted::new(&mut timer.samples, scratch) else {
-        points.push(keys, &names.timer, names.timer_count, 0.0);
-        points.push(keys, &names.timer, names.timer_count + 1, 0.0);
+    let weight = timer.weight;
+    if config.sketches
+        && !timer.is_empty()
+        && let Some(key) = keys.first()
+    {
+        points.batch.sketches.push(SketchRow { key: key.clone(), timestamp: points.at, sketch: timer.sketch() });
+    }
+    let Some(described) = timer.describe(config.weighted_timers, scratch) else {
+        for (key, timer) in keys.iter().zip(&names.timer) {
+            if matches!(timer.figure, Names::COUNT | Names::COUNT_PS) {
+                points.push(key, &timer.name, 0.0);
+            }
+        }
         return;
     };
-    let mut index = 0;
-    let mut push = |value| {
-        points.push(keys, &names.timer, index, value);
-        index += 1;
-    };
-    for percent in &config.percent_thresholds {
-        let threshold = sorted.threshold(*percent);
-        for value in [threshold.count, threshold.mean, threshold.boundary, threshold.sum, threshold.sum_squares] {
-            push(value);
-        }
-    }
-    let summary = sorted.summary();
-    for value in [
+    let thresholds: Vec<[f64; 5]> =
+        config.percent_thresholds.iter().map(|percent| threshold(&described, *percent)).collect();
+    let summary = described.summary();
+    let summary = [
         summary.std,
         summary.upper,
         summary.lower,
-        timer.weight,
+        weight,
         per_second,
         summary.sum,
         summary.sum_squares,
         summary.mean,
         summary.median,
-    ] {
-        push(value);
+    ];
+    for (key, timer) in keys.iter().zip(&names.timer) {
+        match timer.figure {
+            Figure::Sketch => {}
+            Figure::Threshold(index, figure) => points.push(key, &timer.name, thresholds[index][figure]),
+            Figure::Summary(figure) => points.push(key, &timer.name, summary[figure]),
+        }
     }
+    if let Some(index) = histogram
+        && let (Some(bins), Some(configured)) =
+            (names.bins.get(usize::from(*index)), config.histogram.get(usize::from(*index)))
+    {
+        let ends: Vec<f64> = configured.bins.iter().map(|end| end.get()).collect();
+        let counts = described.histogram(&ends);
+        for ((key, name), count) in keys[names.timer.len().min(keys.len())..].iter().zip(bins).zip(counts) {
+            points.push(key, name, count);
+        }
+    }
+}
+
+fn threshold(described: &Described<'_>, percent: f64) -> [f64; 5] {
+    let threshold = described.threshold(percent);
+    [threshold.count, threshold.mean, threshold.boundary, threshold.sum, threshold.sum_squares]
 }
 
 /// The points of one flush.
@@ -202,12 +305,14 @@ struct Points {
 }
 
 impl Points {
-    /// Adds a value under the name at `index`. A missing value, NaN, is no point; one past the range of a double is its end.
-    fn push(&mut self, keys: &[SeriesKey], names: &[Name], index: usize, value: f64) {
-        if let (Some(key), Some(name)) = (keys.get(index), names.get(index))
-            && !value.is_nan()
-        {
-            self.batch.push(key.clone(), name.kind, self.at, value.clamp(f64::MIN, f64::MAX));
+    /// Adds a value at the flush's instant. A missing value, NaN, is no point; one past the range of a double is its end.
+    fn push(&mut self, key: &SeriesKey, name: &Name, value: f64) {
+        self.push_at(key, name, self.at, value);
+    }
+
+    fn push_at(&mut self, key: &SeriesKey, name: &Name, at: Timestamp, value: f64) {
+        if !value.is_nan() {
+            self.batch.push(key.clone(), name.kind, at, value.clamp(f64::MIN, f64::MAX));
         }
     }
 }
@@ -217,11 +322,11 @@ mod tests {
     use statline_series::Kind;
 
     use super::*;
-    use crate::{Limits, Parser, Table};
+    use crate::{Arrival, Grammar, Lane, Limits, Parser};
 
     /// A server of one thread, flushed every ten seconds.
     struct Server {
-        table: Table,
+        lane: Lane,
         state: State,
         arrival: u64,
     }
@@ -229,13 +334,14 @@ mod tests {
     impl Server {
         fn new(config: FlushConfig) -> Self {
             let limits = Limits::default();
-            Self { state: State::new(config, &limits).unwrap(), table: Table::new(limits), arrival: 0 }
+            Self { state: State::new(config, &limits).unwrap(), lane: Lane::new(limits), arrival: 0 }
         }
 
         fn receive(&mut self, packet: &str) {
             self.arrival += 1;
-            let mut parser = Parser::new(&Limits::default());
-            self.table.receive(&mut parser, packet.as_bytes(), Arrival(self.arrival), |refusal| {
+            let mut parser = Parser::new(&Limits::default(), Grammar::default());
+            let table = self.lane.table();
+            table.lock().unwrap().receive(&mut parser, packet.as_bytes(), Arrival::at(self.arrival), |refusal| {
                 panic!("{packet:?}: {refusal}")
             });
         }
@@ -248,7 +354,8 @@ mod tests {
         }
 
         fn flush_all(&mut self, figures: &SelfFigures) -> Vec<(String, f64)> {
-            self.state.absorb(&mut self.table);
+            self.state.absorb(&mut self.lane);
+            self.state.note(figures);
             let at = Timestamp::from_seconds(1_700_000_000);
             let batch = self.state.flush(Step::from_seconds(10).unwrap(), at, figures);
             assert!(batch.rows.iter().all(|row| row.point.timestamp == at));
@@ -413,7 +520,7 @@ mod tests {
     fn every_point_has_the_kind_of_its_name() {
         let mut server = Server::new(FlushConfig::default());
         server.receive("c:1|c\ng:5|g\nt:1|ms\ns:x|s");
-        server.state.absorb(&mut server.table);
+        server.state.absorb(&mut server.lane);
         let batch = server.state.flush(Step::SECOND, Timestamp::from_seconds(1), &SelfFigures::default());
         for row in &batch.rows {
             let by_path = Kind::of_path(row.key.name());

@@ -5,30 +5,47 @@
 //! follow it; those of another thread count when its newest delta is newer than the set. Deltas and sets of one gauge from
 //! clients on different sockets have no order that a network would keep, so no more is remembered.
 
+use serde::{Deserialize, Serialize};
+use statline_series::Timestamp;
+
 use crate::number::saturating_add;
 
-/// When a sample arrived: a number that grows, of any origin shared by the threads (nanoseconds since the start, say).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Arrival(pub u64);
+/// When a packet arrived.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Arrival {
+    /// A number that grows, of any origin shared by the threads (nanoseconds since the start, say).
+    pub order: u64,
+    /// By the wall clock.
+    pub timestamp: Timestamp,
+}
+
+impl Arrival {
+    /// A packet that is the `order`th to arrive, at the epoch.
+    #[must_use]
+    pub const fn at(order: u64) -> Self {
+        Self { order, timestamp: Timestamp::from_seconds(0) }
+    }
+}
 
 /// Sets and deltas since the interval began.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Gauge {
-    set: Option<(Arrival, f64)>,
+    /// The order of its arrival, and the level.
+    set: Option<(u64, f64)>,
     delta: f64,
-    newest_delta: Option<Arrival>,
+    newest_delta: Option<u64>,
 }
 
 impl Gauge {
     /// Sets the level, whatever came before.
     pub const fn set(&mut self, value: f64, arrival: Arrival) {
-        *self = Self { set: Some((arrival, value)), delta: 0.0, newest_delta: None };
+        *self = Self { set: Some((arrival.order, value)), delta: 0.0, newest_delta: None };
     }
 
     /// Moves the level.
     pub const fn add(&mut self, delta: f64, arrival: Arrival) {
         self.delta = saturating_add(self.delta, delta);
-        self.newest_delta = Some(arrival);
+        self.newest_delta = Some(arrival.order);
     }
 
     /// Whether nothing happened.
@@ -54,7 +71,18 @@ impl Gauge {
         };
     }
 
-    fn set_at(&self) -> Option<Arrival> {
+    /// The same, as if it had arrived before anything that is yet to come.
+    #[must_use]
+    pub const fn before_all(self) -> Self {
+        let set = match self.set {
+            Some((_, value)) => Some((0, value)),
+            None => None,
+        };
+        let newest_delta = if self.newest_delta.is_some() { Some(0) } else { None };
+        Self { set, delta: self.delta, newest_delta }
+    }
+
+    fn set_at(&self) -> Option<u64> {
         self.set.map(|(arrival, _)| arrival)
     }
 
@@ -74,9 +102,9 @@ mod tests {
         for (arrival, step) in steps {
             let value = step.parse().unwrap();
             if step.starts_with(['+', '-']) {
-                gauge.add(value, Arrival(*arrival));
+                gauge.add(value, Arrival::at(*arrival));
             } else {
-                gauge.set(value, Arrival(*arrival));
+                gauge.set(value, Arrival::at(*arrival));
             }
         }
         gauge

@@ -1,15 +1,38 @@
 //! A line's name and tags become the text that a series is known by: `name;tag=value;…`, tags in the order of their names.
 //!
 //! The characters are etsy's: each run of white space becomes `_`, `/` becomes `-`, and whatever is then not one of
-//! `a-zA-Z0-9_-.;=` is dropped. Tags come in two styles, DogStatsD's after `|#` and Graphite's within the name. A tag
-//! without a value, `urgent`, is `urgent=true`; a tag with an empty one, `env:`, is no tag, as in Prometheus.
+//! `a-zA-Z0-9_-.;=` is dropped. Tags come after `|#` as DogStatsD has them, or within the name in one of four styles, each
+//! of which can be switched off. A tag without a value, `urgent`, is `urgent=true`; a tag with an empty one, `env:`, is no
+//! tag, as in Prometheus.
 //!
-//! A name that needs none of this is handed back as it stands in the packet, without a copy.
+//! What is read is ASCII, and reading it again gives the same text.
 
 use std::ops::Range;
 
 use crate::number::is_space;
 use crate::{Limits, Reason};
+
+/// The styles in which a line may carry tags.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TagStyles {
+    /// `name:1|c|#tag:value,…`
+    pub dogstatsd: bool,
+    /// `name;tag=value;…:1|c`. Without it a `;` is dropped from a name.
+    pub graphite: bool,
+    /// `name,tag=value,…:1|c`. Without it a `,` is dropped from a name, as etsy drops it.
+    pub influxdb: bool,
+    /// `name#tag=value,…:1|c`. Without it a `#` is dropped from a name.
+    pub librato: bool,
+    /// `name[tag=value,…]:1|c`. Without it brackets are dropped from a name.
+    pub signalfx: bool,
+}
+
+impl Default for TagStyles {
+    /// Those that etsy's server knows.
+    fn default() -> Self {
+        Self { dogstatsd: true, graphite: true, influxdb: false, librato: false, signalfx: false }
+    }
+}
 
 /// Reads keys, reusing its buffers, so that none is allocated per line.
 #[derive(Debug)]
@@ -19,25 +42,35 @@ pub struct KeyReader {
     tags: Vec<Range<usize>>,
     max_bytes: usize,
     max_tags: usize,
+    styles: TagStyles,
+}
+
+/// A name as it stands in a line, parted from the tags that it carries.
+struct Parts<'a> {
+    before: &'a [u8],
+    /// What a style divides by commas.
+    listed: Option<&'a [u8]>,
+    after: &'a [u8],
 }
 
 impl KeyReader {
     /// A reader with the limits on a key's length and tags.
     #[must_use]
-    pub fn new(limits: &Limits) -> Self {
+    pub fn new(limits: &Limits, styles: TagStyles) -> Self {
         Self {
             sanitised: String::new(),
             canonical: String::new(),
             tags: Vec::new(),
             max_bytes: limits.key_bytes.min(Limits::MAX_KEY_BYTES),
             max_tags: limits.tags,
+            styles,
         }
     }
 
     /// The key of a name and what followed `|#`, if anything did.
     ///
     /// # Errors
-    /// When a limit is passed, a tag has no name or stands twice, or both styles of tags are used.
+    /// When a limit is passed, a tag has no name or stands twice, or two styles of tags are used.
     pub fn read<'a>(&'a mut self, name: &'a [u8], tags: Option<&[u8]>) -> Result<&'a str, Reason> {
         let tags = tags.filter(|tags| !tags.is_empty());
         if tags.is_none()
@@ -46,21 +79,53 @@ impl KeyReader {
         {
             return if plain.len() > self.max_bytes { Err(Reason::KeyTooLong) } else { Ok(plain) };
         }
+        if tags.is_some() && !self.styles.dogstatsd {
+            return Err(Reason::TagStyleOff);
+        }
+        let parts = self.part(name)?;
         self.sanitised.clear();
-        sanitise(&mut self.sanitised, name, Part::Name);
-        let tagged_in_name = self.sanitised.contains(';');
-        if let Some(tags) = tags {
-            if tagged_in_name {
-                return Err(Reason::MixedTagStyles);
-            }
-            for tag in tags.split(|byte| *byte == b',') {
+        for piece in [parts.before, parts.after] {
+            sanitise(&mut self.sanitised, piece, if self.styles.graphite { Part::Name } else { Part::Untagged });
+        }
+        let tagged_by_semicolon = self.sanitised.contains(';');
+        let styles = [tagged_by_semicolon, parts.listed.is_some(), tags.is_some()];
+        if styles.into_iter().filter(|used| *used).count() > 1 {
+            return Err(Reason::MixedTagStyles);
+        }
+        for (listed, part) in [(parts.listed, Part::Pair), (tags, Part::Tag)] {
+            for tag in listed.into_iter().flat_map(|listed| listed.split(|byte| *byte == b',')) {
                 self.sanitised.push(';');
-                sanitise(&mut self.sanitised, tag, Part::Tag);
+                sanitise(&mut self.sanitised, tag, part);
             }
         }
         let max_bytes = self.max_bytes;
-        let key = if tags.is_some() || tagged_in_name { self.canonical()? } else { &self.sanitised };
+        let key = if styles.contains(&true) { self.canonical()? } else { &self.sanitised };
         if key.len() > max_bytes { Err(Reason::KeyTooLong) } else { Ok(key) }
+    }
+
+    /// Takes the tags of the styles that list them out of a name.
+    fn part<'a>(&self, name: &'a [u8]) -> Result<Parts<'a>, Reason> {
+        let find = |on: bool, delimiter: u8| on.then(|| memchr::memchr(delimiter, name)).flatten();
+        let found =
+            [find(self.styles.influxdb, b','), find(self.styles.librato, b'#'), find(self.styles.signalfx, b'[')];
+        let Some(at) = found.into_iter().flatten().min() else {
+            return Ok(Parts { before: name, listed: None, after: &[] });
+        };
+        let (before, rest) = (&name[..at], &name[at + 1..]);
+        let (listed, after) = if name[at] == b'[' {
+            let end = memchr::memchr(b']', rest).ok_or(Reason::UnclosedTags)?;
+            (&rest[..end], &rest[end + 1..])
+        } else {
+            (rest, &[][..])
+        };
+        // Commas divide the tags of every style, so they are another one's only behind the brackets.
+        let is_mixed = (self.styles.librato && rest.contains(&b'#'))
+            || (self.styles.signalfx && rest.contains(&b'['))
+            || (self.styles.influxdb && after.contains(&b','));
+        if is_mixed {
+            return Err(Reason::MixedTagStyles);
+        }
+        Ok(Parts { before, listed: Some(listed), after })
     }
 
     /// Puts the tags of the sanitised text in order.
@@ -121,16 +186,25 @@ const PLAIN: [bool; 256] = {
 
 #[derive(Clone, Copy, PartialEq)]
 enum Part {
+    /// Its `;` begin tags.
     Name,
+    /// Its `;` mean nothing.
+    Untagged,
     /// A tag of DogStatsD's: its first `:` divides name and value, its first `;` is a character like another.
     Tag,
+    /// A tag whose `=` divides name and value; a `;` is a character like another.
+    Pair,
 }
 
 /// Appends what is left of a text. Invalid UTF-8 is what JavaScript makes of it: a character that is dropped.
 fn sanitise(out: &mut String, text: &[u8], part: Part) {
     let mut in_space = false;
-    let mut divided = part == Part::Name;
-    let mut saw_semicolon = part == Part::Name;
+    let mut divided = part != Part::Tag;
+    let mut semicolons_replaced = match part {
+        Part::Name | Part::Untagged => 0,
+        Part::Tag => 1,
+        Part::Pair => usize::MAX,
+    };
     for chunk in text.utf8_chunks() {
         let mut rest = chunk.valid();
         while !rest.is_empty() {
@@ -155,12 +229,12 @@ fn sanitise(out: &mut String, text: &[u8], part: Part) {
                     divided = true;
                     out.push('=');
                 }
-                ';' if !saw_semicolon => {
-                    saw_semicolon = true;
+                '/' => out.push('-'),
+                ';' if semicolons_replaced > 0 => {
+                    semicolons_replaced -= 1;
                     out.push('_');
                 }
-                '/' => out.push('-'),
-                ';' => out.push(';'),
+                ';' if part != Part::Untagged => out.push(';'),
                 _ => {}
             }
         }
@@ -175,7 +249,9 @@ mod tests {
     use statline_series::SeriesKey;
 
     fn read(name: &str, tags: Option<&str>) -> Result<String, Reason> {
-        KeyReader::new(&Limits::default()).read(name.as_bytes(), tags.map(str::as_bytes)).map(str::to_owned)
+        KeyReader::new(&Limits::default(), TagStyles::default())
+            .read(name.as_bytes(), tags.map(str::as_bytes))
+            .map(str::to_owned)
     }
 
     #[test]
@@ -194,7 +270,7 @@ mod tests {
         ] {
             assert_eq!(read(name, None).as_deref(), Ok(key), "{name:?}");
         }
-        let mut reader = KeyReader::new(&Limits::default());
+        let mut reader = KeyReader::new(&Limits::default(), TagStyles::default());
         assert_eq!(reader.read(b"a \xff b\xf0\x9f", None), Ok("a__b"), "an invalid byte ends a run of white space");
     }
 
@@ -235,13 +311,54 @@ mod tests {
         assert!(read("a", Some(&many[..32].join(","))).is_ok());
     }
 
+    const ALL: TagStyles = TagStyles { dogstatsd: true, graphite: true, influxdb: true, librato: true, signalfx: true };
+
+    #[test]
+    fn each_style_of_tags_is_read_when_it_is_on() {
+        for (name, key) in [
+            ("a,z=1,b=2", Ok("a;b=2;z=1")),
+            ("a.b#z=1,b", Ok("a.b;b=true;z=1")),
+            ("a[z=1,b=x/y].c", Ok("a.c;b=x-y;z=1")),
+            ("a[]", Ok("a")),
+            ("a,", Ok("a")),
+            ("a,p;q=v;w", Ok("a;p_q=v_w")),
+            ("a,=v", Err(Reason::NamelessTag)),
+            ("a,t=1,t=2", Err(Reason::DuplicateTag)),
+            ("a[t=1", Err(Reason::UnclosedTags)),
+            ("a;t=1,u=2", Err(Reason::MixedTagStyles)),
+            ("a#t=1;u=2", Ok("a;t=1_u=2")),
+            ("a[t=1]#u=2", Err(Reason::MixedTagStyles)),
+            ("a[t=1],u=2", Err(Reason::MixedTagStyles)),
+            ("a,t=1#u=2", Err(Reason::MixedTagStyles)),
+        ] {
+            let mut reader = KeyReader::new(&Limits::default(), ALL);
+            assert_eq!(reader.read(name.as_bytes(), None), key, "{name:?}");
+        }
+        let mut reader = KeyReader::new(&Limits::default(), ALL);
+        assert_eq!(reader.read(b"a,t=1", Some(b"u:2")), Err(Reason::MixedTagStyles));
+        let none = TagStyles { dogstatsd: false, graphite: false, influxdb: false, librato: false, signalfx: false };
+        let mut reader = KeyReader::new(&Limits::default(), none);
+        assert_eq!(reader.read(b"a;t=1,u=2#v=3[w=4]", None), Ok("at=1u=2v=3w=4"));
+        assert_eq!(reader.read(b"a", Some(b"t:1")), Err(Reason::TagStyleOff));
+    }
+
     proptest! {
+        #[test]
+        fn what_was_read_reads_as_itself(name in proptest::collection::vec(any::<u8>(), 0..40), all in any::<bool>()) {
+            let styles = if all { ALL } else { TagStyles::default() };
+            let mut reader = KeyReader::new(&Limits::default(), styles);
+            if let Ok(key) = reader.read(&name, None).map(str::to_owned) {
+                prop_assert_eq!(reader.read(key.as_bytes(), None), Ok(key.as_str()));
+            }
+        }
+
         #[test]
         fn whatever_is_read_is_a_series_key_in_canonical_form(
             name in proptest::collection::vec(any::<u8>(), 0..40),
+            all in any::<bool>(),
             tags in proptest::option::of("[a-c:;=, /é|]{0,24}"),
         ) {
-            let mut reader = KeyReader::new(&Limits::default());
+            let mut reader = KeyReader::new(&Limits::default(), if all { ALL } else { TagStyles::default() });
             if let Ok(key) = reader.read(&name, tags.as_deref().map(str::as_bytes)) {
                 let flushed = format!("stats.{key}");
                 let series = SeriesKey::parse(&flushed);

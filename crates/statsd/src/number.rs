@@ -7,7 +7,8 @@ use crate::Reason;
 
 /// What a number of up to 15 digits is divided by to put its point in place. All exact in a double, so the quotient is
 /// the double nearest to the decimal.
-const POWERS_OF_TEN: [f64; 16] = [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15];
+pub(crate) const POWERS_OF_TEN: [f64; 16] =
+    [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15];
 
 /// Reads a value. Never NaN, never infinite.
 ///

@@ -17,35 +17,49 @@ pub enum Reason {
     Infinite,
     /// A timer below 0.
     NegativeTimer,
-    /// The third field is no sample rate.
+    /// A part after the type that is neither a sample rate nor anything else that is known.
     NotARate,
     /// A sample rate outside (0, 1].
     RateOutOfRange,
-    /// A name with its tags beyond the limit.
-    KeyTooLong,
-    /// More tags than the limit.
-    TooManyTags,
+    /// A timestamp that is none.
+    BadTimestamp,
+    /// A timestamp on a type that has none.
+    TimestampOfType,
     /// A tag without a name.
     NamelessTag,
     /// A tag that stands twice.
     DuplicateTag,
-    /// Tags both in the name and after `|#`.
+    /// Tags in two styles in one line.
     MixedTagStyles,
+    /// Tags in a style that is switched off.
+    TagStyleOff,
+    /// `[` without `]`.
+    UnclosedTags,
+    /// An event that cannot be read.
+    BadEvent,
+    /// A service check that cannot be read.
+    BadServiceCheck,
+    /// A name with its tags beyond the limit.
+    KeyTooLong,
+    /// More tags than the limit.
+    TooManyTags,
     /// The packet was longer than the receive buffer, and this line was cut.
     Truncated,
     /// A new series beyond the limit.
     SeriesLimit,
-    /// A sample beyond a timer's limit, or that of all timers.
-    TimerFull,
-    /// A member beyond a set's limit, or that of all sets.
-    SetFull,
+    /// A new series beyond the limit of its prefix.
+    PrefixLimit,
     /// A set's member beyond its limit in bytes.
     MemberTooLong,
+    /// A value with a timestamp beyond the limit on those.
+    TimedLimit,
+    /// An event beyond the limit of an interval.
+    EventLimit,
 }
 
 impl Reason {
     /// Every one of them, in the order of their declaration: `ALL[reason as usize] == reason`.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 25] = [
         Self::NoValue,
         Self::NoType,
         Self::UnknownType,
@@ -54,16 +68,23 @@ impl Reason {
         Self::NegativeTimer,
         Self::NotARate,
         Self::RateOutOfRange,
-        Self::KeyTooLong,
-        Self::TooManyTags,
+        Self::BadTimestamp,
+        Self::TimestampOfType,
         Self::NamelessTag,
         Self::DuplicateTag,
         Self::MixedTagStyles,
+        Self::TagStyleOff,
+        Self::UnclosedTags,
+        Self::BadEvent,
+        Self::BadServiceCheck,
+        Self::KeyTooLong,
+        Self::TooManyTags,
         Self::Truncated,
         Self::SeriesLimit,
-        Self::TimerFull,
-        Self::SetFull,
+        Self::PrefixLimit,
         Self::MemberTooLong,
+        Self::TimedLimit,
+        Self::EventLimit,
     ];
 
     /// A short name, fit for a metric's label.
@@ -78,16 +99,23 @@ impl Reason {
             Self::NegativeTimer => "negative_timer",
             Self::NotARate => "not_a_rate",
             Self::RateOutOfRange => "rate_out_of_range",
-            Self::KeyTooLong => "key_too_long",
-            Self::TooManyTags => "too_many_tags",
+            Self::BadTimestamp => "bad_timestamp",
+            Self::TimestampOfType => "timestamp_of_type",
             Self::NamelessTag => "nameless_tag",
             Self::DuplicateTag => "duplicate_tag",
             Self::MixedTagStyles => "mixed_tag_styles",
+            Self::TagStyleOff => "tag_style_off",
+            Self::UnclosedTags => "unclosed_tags",
+            Self::BadEvent => "bad_event",
+            Self::BadServiceCheck => "bad_service_check",
+            Self::KeyTooLong => "key_too_long",
+            Self::TooManyTags => "too_many_tags",
             Self::Truncated => "truncated",
             Self::SeriesLimit => "series_limit",
-            Self::TimerFull => "timer_full",
-            Self::SetFull => "set_full",
+            Self::PrefixLimit => "prefix_limit",
             Self::MemberTooLong => "member_too_long",
+            Self::TimedLimit => "timed_limit",
+            Self::EventLimit => "event_limit",
         }
     }
 
@@ -103,16 +131,25 @@ impl Reason {
             Self::NegativeTimer => "a timer below 0; a duration is 0 or more milliseconds",
             Self::NotARate => "no sample rate where one is expected; write it as @0.1",
             Self::RateOutOfRange => "the sample rate is not above 0 and at most 1; write it as @0.1",
-            Self::KeyTooLong => "the name with its tags is longer than the limit on a key's bytes",
-            Self::TooManyTags => "more tags than the limit on a series' tags",
+            Self::BadTimestamp => "the timestamp is not in seconds since the epoch; write it as T1700000000",
+            Self::TimestampOfType => {
+                "a timestamp on a type that takes none; only counters and gauges without a sign take one"
+            }
             Self::NamelessTag => "a tag without a name; write name:value",
             Self::DuplicateTag => "a tag is given twice; give each tag once",
-            Self::MixedTagStyles => "tags both in the name and after |#; use one style in a line",
+            Self::MixedTagStyles => "tags in two styles, such as in the name and after |#; use one style in a line",
+            Self::TagStyleOff => "tags after |# are switched off; see statsd.tag_styles",
+            Self::UnclosedTags => "tags that begin with [ do not end with ]; write name[tag=value]",
+            Self::BadEvent => "not an event; write _e{title bytes,text bytes}:title|text",
+            Self::BadServiceCheck => "not a service check; write _sc|name|status with a status from 0 to 3",
+            Self::KeyTooLong => "the name with its tags is longer than the limit on a key's bytes",
+            Self::TooManyTags => "more tags than the limit on a series' tags",
             Self::Truncated => "the packet was longer than the receive buffer; send smaller packets",
             Self::SeriesLimit => "a new series beyond the limit on series; known ones are still taken",
-            Self::TimerFull => "a sample beyond the limit on timer samples in an interval; send a sample rate",
-            Self::SetFull => "a member beyond the limit on set members in an interval",
+            Self::PrefixLimit => "a new series beyond the limit on series of one prefix; known ones are still taken",
             Self::MemberTooLong => "a set's member is longer than the limit on a member's bytes",
+            Self::TimedLimit => "more values with timestamps than the limit on them; send them without, or fewer",
+            Self::EventLimit => "more events and service checks than the limit on them in an interval",
         }
     }
 
@@ -125,9 +162,10 @@ impl Reason {
                 | Self::TooManyTags
                 | Self::Truncated
                 | Self::SeriesLimit
-                | Self::TimerFull
-                | Self::SetFull
+                | Self::PrefixLimit
                 | Self::MemberTooLong
+                | Self::TimedLimit
+                | Self::EventLimit
         )
     }
 }

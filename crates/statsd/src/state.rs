@@ -1,60 +1,77 @@
 //! What is remembered from flush to flush: the level of each gauge, and which series there are, so that an idle one is
 //! still spoken of.
 //!
-//! The flusher owns one state. At a flush it drains each thread's table into it, then closes the interval.
+//! The flusher owns one state. At a flush it absorbs each thread's lane into it, then closes the interval.
 
-use std::sync::Arc;
+use std::collections::HashMap;
 
-use statline_series::SeriesKey;
+use foldhash::fast::RandomState;
+use statline_series::{Event, SeriesKey, Step, Timestamp};
 
 use crate::counter::Counter;
 use crate::gauge::Gauge;
+use crate::known::{Entry, Id, Identity, Known};
+use crate::lane::Lane;
 use crate::names::{self, Name, Names};
+use crate::number::saturating_add;
+use crate::prefixes::Prefixes;
 use crate::set::Set;
-use crate::table::{Map, drain};
+use crate::table::{Family, TimedKey};
 use crate::timer::{Scratch, Timer};
-use crate::{ConfigError, FlushConfig, Limits, Table};
+use crate::{ConfigError, FlushConfig, Limits, Offender};
 
-/// A series and the keys of its points, which are made once.
-#[derive(Debug, Default)]
-pub(crate) struct Remembered<V> {
-    pub(crate) open: V,
-    keys: Box<[SeriesKey]>,
-}
-
-impl<V> Remembered<V> {
-    /// The keys of the points, and what happened in the interval.
-    pub(crate) fn named(&mut self, names: &[Name], series: &str) -> (&[SeriesKey], &mut V) {
-        if self.keys.is_empty() {
-            self.keys = names::keys(names, series);
-            debug_assert!(!self.keys.is_empty(), "a sanitised and bounded name has a key: {series:?}");
-        }
-        (&self.keys, &mut self.open)
-    }
-}
+/// For how many flushes a value at an instant of its own is still added to.
+pub(crate) const TIMED_FLUSHES: u32 = 360;
 
 /// A gauge's level, and what happened to it since.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Level {
     pub(crate) open: Gauge,
     /// As of the last flush; 0 before the first.
     pub(crate) value: f64,
-    /// Flushes since it was last sent.
+}
+
+/// A timer's samples, and the histogram that they are counted in.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Timed {
+    pub(crate) timer: Timer,
+    /// By its place in the configuration.
+    pub(crate) histogram: Option<u8>,
+}
+
+/// What was counted at an instant of its own.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct AtInstant {
+    pub(crate) value: f64,
+    /// For how many flushes nothing was added; 0 means that there is something to emit.
     pub(crate) idle: u32,
 }
 
 /// Everything a server knows between packets.
 #[derive(Debug)]
 pub struct State {
-    pub(crate) counters: Map<Remembered<Counter>>,
-    pub(crate) gauges: Map<Remembered<Level>>,
-    pub(crate) timers: Map<Remembered<Timer>>,
-    pub(crate) sets: Map<Remembered<Set>>,
-    pub(crate) own_keys: Box<[SeriesKey]>,
+    pub(crate) counters: Known<Counter>,
+    pub(crate) gauges: Known<Level>,
+    pub(crate) timers: Known<Timed>,
+    pub(crate) sets: Known<Set>,
+    pub(crate) timed: HashMap<TimedKey, AtInstant, RandomState>,
+    pub(crate) events: Vec<Event>,
+    pub(crate) prefixes: Prefixes,
+    pub(crate) own_keys: Vec<SeriesKey>,
     pub(crate) config: FlushConfig,
     pub(crate) names: Names,
     pub(crate) scratch: Scratch,
-    series_limit: usize,
+    pub(crate) limits: Limits,
+    /// Series that were emitted with the last flush.
+    pub(crate) emitted: usize,
+    /// Flushes since idle series were last looked for.
+    pub(crate) flushes_since_sweep: u32,
+    /// Whether a series found no room since then.
+    pub(crate) was_full: bool,
+    /// How often series were removed. A lane that has seen fewer removals asks again which series its slots are.
+    pub(crate) removals: u64,
+    /// Values with timestamps that found no room since the start.
+    pub(crate) timed_refused: u64,
 }
 
 impl State {
@@ -66,15 +83,23 @@ impl State {
         config.validate()?;
         let names = Names::new(&config);
         Ok(Self {
-            counters: Map::default(),
-            gauges: Map::default(),
-            timers: Map::default(),
-            sets: Map::default(),
-            own_keys: names::keys(&names.own, &config.prefix_stats),
+            counters: Known::default(),
+            gauges: Known::default(),
+            timers: Known::default(),
+            sets: Known::default(),
+            timed: HashMap::default(),
+            events: Vec::new(),
+            prefixes: Prefixes::new(limits),
+            own_keys: own_keys(&names, &config),
             config,
             names,
             scratch: Scratch::default(),
-            series_limit: limits.series,
+            limits: limits.clone(),
+            emitted: 0,
+            flushes_since_sweep: 0,
+            was_full: false,
+            removals: 0,
+            timed_refused: 0,
         })
     }
 
@@ -84,71 +109,131 @@ impl State {
     /// When the configuration cannot be used; the old one is then kept.
     pub fn reconfigure(&mut self, config: FlushConfig) -> Result<(), ConfigError> {
         config.validate()?;
-        self.names = Names::new(&config);
-        self.own_keys = names::keys(&self.names.own, &config.prefix_stats);
+        let old = std::mem::replace(&mut self.names, Names::new(&config));
+        self.own_keys = own_keys(&self.names, &config);
         self.config = config;
-        for counter in self.counters.values_mut() {
-            counter.keys = Box::default();
-        }
-        for gauge in self.gauges.values_mut() {
-            gauge.keys = Box::default();
-        }
-        for timer in self.timers.values_mut() {
-            timer.keys = Box::default();
-        }
-        for set in self.sets.values_mut() {
-            set.keys = Box::default();
-        }
+        let Self { counters, gauges, timers, sets, names, config, .. } = self;
+        rename(counters, &old.counter[0], |series, _| Identity::path(names.counter.iter(), series));
+        rename(gauges, &old.gauge[0], |series, _| Identity::path(names.gauge.iter(), series));
+        rename(sets, &old.set[0], |series, _| Identity::path(names.set.iter(), series));
+        rename(timers, &old.timer[0].name, |series, timed| {
+            timed.histogram = histogram_of(config, names, series);
+            Identity::path(timer_names(names, timed.histogram), series)
+        });
         Ok(())
     }
 
-    /// Takes over what a thread has counted; the table is empty after it, and knows the names it saw.
+    /// Takes over what a thread has counted, for a flush; the lane is empty after it, and knows the names it saw.
     ///
-    /// Answers how many series found no room under the limit. What was counted for them is dropped, so whoever asks
-    /// reports the number.
-    pub fn absorb(&mut self, table: &mut Table) -> u64 {
-        let others = self.gauges.len() + self.timers.len() + self.sets.len();
-        let mut refused =
-            absorb_map(&mut table.counters, &mut self.counters, self.series_limit, others, |from, into| {
-                let counter = from.take();
-                if counter.touched {
-                    into.add(counter.sum);
+    /// Answers how many series found no room under the limits. What was counted for them is dropped, so whoever asks
+    /// reports the number; [`State::offenders`] tells whose they are.
+    pub fn absorb(&mut self, lane: &mut Lane) -> u64 {
+        lane.drain_into(self, true)
+    }
+
+    /// Takes over what a thread has counted up to now, in the middle of an interval. Answers as [`State::absorb`] does.
+    pub fn peek(&mut self, lane: &mut Lane) -> u64 {
+        lane.drain_into(self, false)
+    }
+
+    /// The number of a series, which is taken in when it is new. `None` when there is no room.
+    pub(crate) fn bind(&mut self, family: Family, series: &str) -> Option<Id> {
+        if let Some(id) = self.find(family, series) {
+            return Some(id);
+        }
+        if self.series() >= self.limits.series || !self.prefixes.add(series) {
+            self.was_full = true;
+            return None;
+        }
+        self.take_in(family, series)
+    }
+
+    fn find(&self, family: Family, series: &str) -> Option<Id> {
+        match family {
+            Family::Counter => self.counters.find(&self.names.counter[0], series),
+            Family::Gauge => self.gauges.find(&self.names.gauge[0], series),
+            Family::Timer => self.timers.find(&self.names.timer[0].name, series),
+            Family::Set => self.sets.find(&self.names.set[0], series),
+        }
+    }
+
+    fn take_in(&mut self, family: Family, series: &str) -> Option<Id> {
+        let Self { counters, gauges, timers, sets, names, config, .. } = self;
+        Some(match family {
+            Family::Counter => {
+                counters.insert(series, Identity::path(names.counter.iter(), series)?, Counter::default())
+            }
+            Family::Gauge => gauges.insert(series, Identity::path(names.gauge.iter(), series)?, Level::default()),
+            Family::Timer => {
+                let histogram = histogram_of(config, names, series);
+                let identity = Identity::path(timer_names(names, histogram), series)?;
+                timers.insert(series, identity, Timed { timer: Timer::default(), histogram })
+            }
+            Family::Set => sets.insert(series, Identity::path(names.set.iter(), series)?, Set::default()),
+        })
+    }
+
+    /// Adds to a counter; whether there is one of that number.
+    pub(crate) fn count(&mut self, id: Id, sum: f64) -> bool {
+        self.counters.get_mut(id).map(|entry| entry.value.add(sum)).is_some()
+    }
+
+    /// Sets or moves a gauge; whether there is one of that number.
+    pub(crate) fn move_gauge(&mut self, id: Id, gauge: Gauge) -> bool {
+        self.gauges.get_mut(id).map(|entry| entry.value.open.merge(gauge)).is_some()
+    }
+
+    /// Takes a timer's samples; whether there is one of that number.
+    pub(crate) fn add_timer(&mut self, id: Id, timer: &mut Timer) -> bool {
+        let most = self.limits.timer_samples;
+        let found = self.timers.get_mut(id).map(|entry| entry.value.timer.merge(timer, most)).is_some();
+        timer.clear();
+        found
+    }
+
+    /// Takes a set's members; whether there is one of that number.
+    pub(crate) fn add_set(&mut self, id: Id, set: Set) -> bool {
+        let most = self.limits.set_members;
+        self.sets.get_mut(id).map(|entry| entry.value.merge(set, most)).is_some()
+    }
+
+    /// Adds what happened at instants of their own.
+    pub(crate) fn add_timed(&mut self, values: impl Iterator<Item = (TimedKey, f64)>) {
+        for (mut key, value) in values {
+            key.timestamp = end_of_interval(key.timestamp, self.config.step);
+            let has_room = self.timed.len() < self.limits.timed;
+            match self.timed.get_mut(&key) {
+                Some(known) => {
+                    let is_counter = key.family == Family::Counter;
+                    known.value = if is_counter { saturating_add(known.value, value) } else { value };
+                    known.idle = 0;
                 }
-                counter.touched
-            });
-        let others = self.counters.len() + self.timers.len() + self.sets.len();
-        refused += absorb_map(&mut table.gauges, &mut self.gauges, self.series_limit, others, |from, into| {
-            let gauge = from.take();
-            let touched = !gauge.is_untouched();
-            into.open.merge(gauge);
-            touched
-        });
-        let others = self.counters.len() + self.gauges.len() + self.sets.len();
-        refused += absorb_map(&mut table.timers, &mut self.timers, self.series_limit, others, |from, into| {
-            let touched = !from.samples.is_empty();
-            into.merge(from);
-            from.clear();
-            touched
-        });
-        let others = self.counters.len() + self.gauges.len() + self.timers.len();
-        refused += absorb_map(&mut table.sets, &mut self.sets, self.series_limit, others, |from, into| {
-            let set = from.take();
-            let touched = !set.is_empty();
-            into.merge(set);
-            touched
-        });
-        table.reset_totals();
-        refused
+                None if has_room => _ = self.timed.insert(key, AtInstant { value, idle: 0 }),
+                None => {
+                    self.timed_refused += 1;
+                    self.prefixes.refuse(&key.series, 1);
+                }
+            }
+        }
+    }
+
+    pub(crate) fn take_refused(&mut self, prefixes: &mut Prefixes) {
+        self.prefixes.take_refused(prefixes);
     }
 
     /// Counts something of the server's own, such as `statsd.kernel_drops`; no limit holds it back.
     pub fn add_count(&mut self, name: &str, count: f64) {
-        if let Some(counter) = self.counters.get_mut(name) {
-            counter.open.add(count);
-        } else {
-            let mut counter = Remembered::<Counter>::default();
-            counter.open.add(count);
-            self.counters.insert(name.into(), counter);
+        let known = self.find(Family::Counter, name).or_else(|| self.take_in(Family::Counter, name));
+        if let Some(id) = known {
+            self.count(id, count);
+        }
+    }
+
+    /// Sets a gauge of the server's own; no limit holds it back.
+    pub(crate) fn set_gauge(&mut self, name: &str, level: f64) {
+        let known = self.find(Family::Gauge, name).or_else(|| self.take_in(Family::Gauge, name));
+        if let Some(entry) = known.and_then(|id| self.gauges.get_mut(id)) {
+            entry.value.open.set(level, crate::Arrival::at(u64::MAX));
         }
     }
 
@@ -157,47 +242,88 @@ impl State {
     pub fn series(&self) -> usize {
         self.counters.len() + self.gauges.len() + self.timers.len() + self.sets.len()
     }
+
+    /// Values with timestamps that found no room since the start.
+    #[must_use]
+    pub const fn timed_refused(&self) -> u64 {
+        self.timed_refused
+    }
+
+    /// The prefixes that cost most: by the samples that were refused, then by their series.
+    #[must_use]
+    pub fn offenders(&self, most: usize) -> Vec<Offender> {
+        self.prefixes.offenders(most)
+    }
+
+    /// Forgets series by number. Their numbers may be others' from then on.
+    pub(crate) fn remove_ids(&mut self, family: Family, ids: &[Id]) -> Vec<String> {
+        let Self { counters, gauges, timers, sets, names, prefixes, .. } = self;
+        let removed: Vec<String> = match family {
+            Family::Counter => remove(counters, &names.counter[0], ids),
+            Family::Gauge => remove(gauges, &names.gauge[0], ids),
+            Family::Timer => remove(timers, &names.timer[0].name, ids),
+            Family::Set => remove(sets, &names.set[0], ids),
+        };
+        removed.iter().for_each(|series| prefixes.remove(series));
+        self.removals += u64::from(!removed.is_empty());
+        removed
+    }
 }
 
-/// Moves each value of a table's map into the state's. `merge` answers whether there was anything in it; a table forgets
-/// a name that had nothing.
-fn absorb_map<T, V: Default>(
-    table: &mut Map<T>,
-    state: &mut Map<Remembered<V>>,
-    series_limit: usize,
-    other_series: usize,
-    mut merge: impl FnMut(&mut T, &mut V) -> bool,
-) -> u64 {
-    let mut refused = 0;
-    drain(table, |key: &Arc<str>, value| {
-        if let Some(known) = state.get_mut(key) {
-            return merge(value, &mut known.open);
+fn own_keys(names: &Names, config: &FlushConfig) -> Vec<SeriesKey> {
+    names::keys(names.own.iter(), &config.prefix_stats).unwrap_or_default()
+}
+
+/// The end of the interval that an instant lies in.
+fn end_of_interval(instant: Timestamp, step: Step) -> Timestamp {
+    instant.offset(step.millis() - 1).align_down(step)
+}
+
+/// The names of a timer's series, the bins of its histogram last.
+pub(crate) fn timer_names(names: &Names, histogram: Option<u8>) -> impl Iterator<Item = &Name> {
+    let bins = histogram.and_then(|index| names.bins.get(usize::from(index)));
+    names.timer.iter().map(|timer| &timer.name).chain(bins.into_iter().flatten())
+}
+
+/// The histogram that a timer is counted in: the first whose metric is part of its name.
+fn histogram_of(config: &FlushConfig, names: &Names, series: &str) -> Option<u8> {
+    if names.bins.is_empty() {
+        return None;
+    }
+    let found = config.histogram.iter().position(|histogram| series.contains(&histogram.metric));
+    found.and_then(|index| u8::try_from(index).ok())
+}
+
+/// Gives every series that becomes points new keys. One of which no keys can be made is forgotten.
+fn rename<V>(known: &mut Known<V>, old: &Name, mut identify: impl FnMut(&str, &mut V) -> Option<Identity>) {
+    for (_, entry) in known.iter_mut() {
+        if matches!(entry.identity, Identity::Path(_)) {
+            let series = entry.identity.series(old);
+            if let Some(identity) = identify(&series, &mut entry.value) {
+                entry.identity = identity;
+            }
         }
-        let mut new = Remembered::<V>::default();
-        if !merge(value, &mut new.open) {
-            return false;
-        }
-        if state.len() + other_series >= series_limit {
-            refused += 1;
-            return false;
-        }
-        state.insert(key.clone(), new);
-        true
-    });
-    refused
+    }
+}
+
+fn remove<V>(known: &mut Known<V>, first: &Name, ids: &[Id]) -> Vec<String> {
+    let removed = ids.iter().filter_map(|id| known.remove(first, *id));
+    removed.map(|Entry { identity, .. }| identity.series(first)).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Arrival, Parser, SelfFigures};
+    use crate::{Arrival, Grammar, Parser, SelfFigures};
     use proptest::prelude::*;
-    use statline_series::{Step, Timestamp};
 
-    fn receive(table: &mut Table, packet: &str, arrival: u64) {
-        table.receive(&mut Parser::new(&Limits::default()), packet.as_bytes(), Arrival(arrival), |refusal| {
-            panic!("{packet:?}: {refusal}")
-        });
+    fn receive(lane: &Lane, packet: &str, order: u64) {
+        let mut parser = Parser::new(&Limits::default(), Grammar::default());
+        let table = lane.table();
+        table
+            .lock()
+            .unwrap()
+            .receive(&mut parser, packet.as_bytes(), Arrival::at(order), |refusal| panic!("{packet:?}: {refusal}"));
     }
 
     fn state() -> State {
@@ -205,84 +331,96 @@ mod tests {
     }
 
     /// What a flush emits, by name.
-    fn flushed(state: &mut State) -> Vec<(String, f64)> {
+    fn flushed(state: &mut State) -> Vec<(String, i64, f64)> {
         let batch = state.flush(Step::from_seconds(10).unwrap(), Timestamp::from_seconds(10), &SelfFigures::default());
-        let mut points: Vec<_> =
-            batch.rows.into_iter().map(|row| (row.key.as_str().to_owned(), row.point.value)).collect();
-        points.sort_by(|left, right| left.0.cmp(&right.0));
+        let mut points: Vec<_> = batch
+            .rows
+            .into_iter()
+            .map(|row| (row.key.as_str().to_owned(), row.point.timestamp.seconds(), row.point.value))
+            .collect();
+        points.sort_by(|left, right| (&left.0, left.1).cmp(&(&right.0, right.1)));
         points
-    }
-
-    #[test]
-    fn a_drained_table_knows_the_names_of_the_last_interval_only() {
-        let mut table = Table::new(Limits::default());
-        let mut state = state();
-        receive(&mut table, "a:1|c\nb:1|g\nc:1|ms\nd:1|s", 1);
-        assert_eq!(state.absorb(&mut table), 0);
-        assert_eq!(table.series(), 4);
-        receive(&mut table, "a:1|c", 2);
-        state.absorb(&mut table);
-        assert_eq!(table.series(), 1);
-        assert_eq!(state.series(), 4);
     }
 
     #[test]
     fn a_new_series_beyond_the_limit_is_counted_and_forgotten() {
         let limits = Limits { series: 2, ..Limits::default() };
         let mut state = State::new(FlushConfig::default(), &limits).unwrap();
-        let mut first = Table::new(limits.clone());
-        let mut second = Table::new(limits);
-        receive(&mut first, "a:1|c\nb:1|g", 1);
-        receive(&mut second, "a:1|c\nc:1|ms", 1);
+        let mut first = Lane::new(limits.clone());
+        let mut second = Lane::new(limits);
+        receive(&first, "a:1|c\nb:1|g", 1);
+        receive(&second, "a:1|c\nc:1|ms", 1);
         assert_eq!(state.absorb(&mut first), 0);
         assert_eq!(state.absorb(&mut second), 1);
-        assert_eq!((state.series(), second.series()), (2, 1));
+        assert_eq!(state.series(), 2);
         state.add_count("statsd.kernel_drops", 1.0);
         assert_eq!(state.series(), 3, "the server's own counters are not held back");
+        assert_eq!(state.counters()[0], ("a".to_owned(), 2.0));
     }
 
     #[test]
     fn a_wrong_configuration_leaves_the_old_one() {
         let mut state = state();
-        let mut table = Table::new(Limits::default());
-        receive(&mut table, "a:1|g", 1);
-        state.absorb(&mut table);
+        let mut lane = Lane::new(Limits::default());
+        receive(&lane, "a:1|g\nt:1|ms", 1);
+        state.absorb(&mut lane);
         flushed(&mut state);
         let wrong = FlushConfig { percent_thresholds: vec![0.0], ..FlushConfig::default() };
         assert_eq!(state.reconfigure(wrong), Err(ConfigError::Threshold(0.0)));
-        assert!(flushed(&mut state).contains(&("stats.gauges.a".to_owned(), 1.0)));
+        assert!(flushed(&mut state).contains(&("stats.gauges.a".to_owned(), 10, 1.0)));
         state.reconfigure(FlushConfig { global_suffix: "x".to_owned(), ..FlushConfig::default() }).unwrap();
-        assert!(flushed(&mut state).contains(&("stats.gauges.a.x".to_owned(), 1.0)));
+        receive(&lane, "a:+1|g\nt:1|ms", 2);
+        state.absorb(&mut lane);
+        let emitted = flushed(&mut state);
+        assert!(emitted.contains(&("stats.gauges.a.x".to_owned(), 10, 2.0)), "{emitted:?}");
+        assert!(emitted.contains(&("stats.timers.t.mean.x".to_owned(), 10, 1.0)), "{emitted:?}");
+    }
+
+    #[test]
+    fn what_was_removed_is_counted_anew_though_its_number_is_anothers() {
+        let mut state = state();
+        let mut lane = Lane::new(Limits::default());
+        receive(&lane, "a:1|c\nb:1|c", 1);
+        state.absorb(&mut lane);
+        assert_eq!(state.remove(Family::Counter, "a"), ["a"]);
+        receive(&lane, "c:1|c\na:5|c\nb:1|c", 2);
+        state.absorb(&mut lane);
+        let counted = state.counters();
+        assert_eq!(counted, [("a".to_owned(), 5.0), ("b".to_owned(), 2.0), ("c".to_owned(), 1.0)]);
     }
 
     fn line() -> impl Strategy<Value = String> {
-        let shared = prop_oneof![
+        prop_oneof![
             (0..3, -5..100_i32).prop_map(|(name, count)| format!("c{name}:{count}|c|@0.5")),
             (0..3, 0..100_u32).prop_map(|(name, value)| format!("t{name}:{value}|ms|@0.25")),
             (0..3, 0..9_u32).prop_map(|(name, member)| format!("s{name}:{member}|s")),
             (0..3, 0..100_u32).prop_map(|(name, value)| format!("set{name}:{value}|g")),
             (0..3, -9..9_i32).prop_map(|(name, delta)| format!("moved{name}:{delta:+}|g")),
-        ];
-        shared
+            (0..3, 0..9_u32, 0..3_u32).prop_map(|(name, count, at)| format!("at{name}:{count}|c|T{at}")),
+        ]
     }
 
     proptest! {
         #[test]
-        fn tables_of_several_threads_flush_as_one_table(
+        fn lanes_of_several_threads_flush_as_one(
             intervals in proptest::collection::vec(proptest::collection::vec((line(), 0..3_usize), 0..40), 1..4),
+            is_peeked in any::<bool>(),
         ) {
-            let mut threads: Vec<Table> = (0..3).map(|_| Table::new(Limits::default())).collect();
-            let mut one = Table::new(Limits::default());
+            let mut threads: Vec<Lane> = (0..3).map(|_| Lane::new(Limits::default())).collect();
+            let mut one = Lane::new(Limits::default());
             let (mut merged, mut alone) = (state(), state());
-            let mut arrival = 0;
+            let mut order = 0;
             for lines in intervals {
                 for (line, thread) in lines {
-                    arrival += 1;
-                    receive(&mut threads[thread], &line, arrival);
-                    receive(&mut one, &line, arrival);
+                    order += 1;
+                    receive(&threads[thread], &line, order);
+                    receive(&one, &line, order);
+                    if is_peeked {
+                        merged.peek(&mut threads[thread]);
+                    }
                 }
-                for table in &mut threads {
-                    merged.absorb(table);
+                for lane in &mut threads {
+                    merged.absorb(lane);
                 }
                 alone.absorb(&mut one);
                 prop_assert_eq!(flushed(&mut merged), flushed(&mut alone));

@@ -1,41 +1,97 @@
 //! What one thread has counted in the open interval.
 //!
-//! A receiver thread owns a table and adds samples to it; a flush takes the table and gives an empty one. A drained table
-//! still knows the names it saw, so that a series which keeps coming costs no allocation. It forgets the names that did
-//! not come for a whole interval, so that what it remembers is bounded by what is in use.
+//! A receiver thread owns a table and adds samples to it. A flush takes what happened, the [`Interval`], and leaves an
+//! empty one in its place; the names stay, so that a series which keeps coming costs no allocation and a swap of two
+//! intervals is all that a thread ever waits for.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
 use foldhash::fast::RandomState;
+use memchr::memchr;
+use statline_series::{Event, Timestamp};
 
-use crate::counter::Counter;
 use crate::gauge::{Arrival, Gauge};
+use crate::line::{Outcome, Sample, Value};
+use crate::number::saturating_add;
+use crate::prefixes::Prefixes;
+use crate::quick::{self, QuickLine};
 use crate::set::Set;
+use crate::slots::{Slot, Slots};
 use crate::timer::Timer;
-use crate::{Limits, Parser, Reason, Refusal, Sample, Value};
+use crate::{Limits, Parser, Reason, Refusal};
 
-/// Values by series. The hasher is seeded, since names come from strangers.
-pub(crate) type Map<V> = HashMap<Arc<str>, V, RandomState>;
+/// What a series is to statsd. A name is one series for each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Family {
+    /// Counts that are added up.
+    Counter,
+    /// Levels that stay.
+    Gauge,
+    /// Durations, and the values of histograms and distributions.
+    Timer,
+    /// Different members.
+    Set,
+}
+
+impl Family {
+    /// Every one of them, in the order of their declaration: `ALL[family as usize] == family`.
+    pub const ALL: [Self; 4] = [Self::Counter, Self::Gauge, Self::Timer, Self::Set];
+}
 
 /// The samples of an interval, added up.
 #[derive(Debug)]
 pub struct Table {
-    pub(crate) counters: Map<Counter>,
-    pub(crate) gauges: Map<Gauge>,
-    pub(crate) timers: Map<Timer>,
-    pub(crate) sets: Map<Set>,
+    pub(crate) slots: Slots,
+    pub(crate) open: Interval,
+    pub(crate) prefixes: Prefixes,
+    /// Whether a new series found no room since the last flush.
+    pub(crate) was_full: bool,
     limits: Limits,
+}
+
+/// What happened since the last flush, by slot.
+#[derive(Debug, Default)]
+pub(crate) struct Interval {
+    pub(crate) cells: Vec<Cell>,
+    pub(crate) gauges: Vec<Gauge>,
+    /// The first `timers_used` are of this interval; the others wait with their memory.
+    pub(crate) timers: Vec<Timer>,
+    pub(crate) timers_used: usize,
+    pub(crate) sets: Vec<Set>,
+    pub(crate) timed: HashMap<TimedKey, f64, RandomState>,
+    pub(crate) events: Vec<Event>,
     timer_samples: usize,
     set_bytes: usize,
 }
+
+/// A series at an instant that its client named.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct TimedKey {
+    pub(crate) family: Family,
+    pub(crate) series: Box<str>,
+    pub(crate) timestamp: Timestamp,
+}
+
+/// What happened to a series.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Cell {
+    /// The sum of a counter.
+    pub(crate) sum: f64,
+    /// Where the gauge, timer or set is among those of the interval; any but [`UNTOUCHED`] for a counter.
+    pub(crate) at: u32,
+}
+
+/// Nothing happened.
+pub(crate) const UNTOUCHED: u32 = u32::MAX;
+
+pub(crate) const EMPTY_CELL: Cell = Cell { sum: 0.0, at: UNTOUCHED };
 
 /// What came of a packet.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PacketCounts {
     /// Lines that were not empty: etsy's `metrics_received`.
     pub lines: u64,
-    /// Samples that were taken.
+    /// Samples and events that were taken.
     pub samples: u64,
     /// Values that could not be read: etsy's `bad_lines_seen`.
     pub bad: u64,
@@ -59,13 +115,11 @@ impl Table {
     #[must_use]
     pub fn new(limits: Limits) -> Self {
         Self {
-            counters: Map::default(),
-            gauges: Map::default(),
-            timers: Map::default(),
-            sets: Map::default(),
+            slots: Slots::default(),
+            open: Interval::default(),
+            prefixes: Prefixes::new(&limits),
+            was_full: false,
             limits,
-            timer_samples: 0,
-            set_bytes: 0,
         }
     }
 
@@ -78,143 +132,266 @@ impl Table {
         mut refused: impl FnMut(Refusal),
     ) -> PacketCounts {
         let mut counts = PacketCounts::default();
-        counts.lines = parser.packet(packet, |outcome| {
-            let taken = outcome.and_then(|sample| {
-                self.add(&sample, arrival).map_err(|reason| Refusal { reason, offset: sample.offset })
-            });
-            match taken {
-                Ok(()) => counts.samples += 1,
-                Err(refusal) => {
-                    counts.refuse(refusal.reason);
-                    refused(refusal);
+        let grammar = parser.grammar();
+        let mut start = 0;
+        while start < packet.len() {
+            if let Some(line) = quick::read(&packet[start..])
+                && let Some(slot) = self.slots.find(line.family, line.name)
+                // Without Graphite's tags a `;` must be dropped, though names with other tags have one.
+                && (grammar.tags.graphite || memchr(b';', line.name).is_none())
+            {
+                self.add_quick(slot, &line, grammar.gauge_deltas, arrival);
+                counts.lines += 1;
+                counts.samples += 1;
+                start += line.length;
+                continue;
+            }
+            let end = memchr(b'\n', &packet[start..]).map_or(packet.len(), |length| start + length);
+            if end > start {
+                counts.lines += 1;
+                parser.line(&packet[start..end], start, arrival.timestamp, &mut |outcome| match self
+                    .take(outcome, arrival)
+                {
+                    Ok(()) => counts.samples += 1,
+                    Err(refusal) => {
+                        counts.refuse(refusal.reason);
+                        refused(refusal);
+                    }
+                });
+            }
+            start = end + 1;
+        }
+        counts
+    }
+
+    #[inline]
+    fn add_quick(&mut self, slot: Slot, line: &QuickLine<'_>, gauge_deltas: bool, arrival: Arrival) {
+        match line.family {
+            Family::Counter => {
+                let cell = self.open.cell(slot);
+                cell.sum = saturating_add(cell.sum, (line.value * line.weight).clamp(f64::MIN, f64::MAX));
+                cell.at = 0;
+            }
+            Family::Gauge => {
+                let gauge = self.open.gauge(slot);
+                if line.is_signed && gauge_deltas {
+                    gauge.add(line.value, arrival);
+                } else {
+                    gauge.set(line.value, arrival);
                 }
             }
-        });
-        counts
+            Family::Timer => self.open.add_timing(slot, line.value, line.weight, line.is_duration, &self.limits),
+            Family::Set => debug_assert!(false, "sets do not go the short way"),
+        }
+    }
+
+    fn take(&mut self, outcome: Outcome<'_>, arrival: Arrival) -> Result<(), Refusal> {
+        match outcome {
+            Outcome::Sample(sample) => {
+                self.add(&sample, arrival).map_err(|reason| Refusal { reason, offset: sample.offset })
+            }
+            Outcome::Event(event) if self.open.events.len() < self.limits.events => {
+                self.open.events.push(*event);
+                Ok(())
+            }
+            Outcome::Event(_) => Err(Refusal { reason: Reason::EventLimit, offset: 0 }),
+            Outcome::Refused(refusal) => Err(refusal),
+        }
     }
 
     /// Adds a sample.
     ///
     /// # Errors
-    /// When a limit is reached: [`Reason::SeriesLimit`], [`Reason::TimerFull`], [`Reason::SetFull`] or
-    /// [`Reason::MemberTooLong`].
+    /// When a limit is reached: [`Reason::SeriesLimit`], [`Reason::PrefixLimit`], [`Reason::MemberTooLong`] or
+    /// [`Reason::TimedLimit`].
     pub fn add(&mut self, sample: &Sample<'_>, arrival: Arrival) -> Result<(), Reason> {
-        let has_room = self.series() < self.limits.series;
-        let key = sample.key;
-        match sample.value {
-            Value::Count(count) => update(&mut self.counters, key, has_room, |counter| {
-                counter.add(count);
-                Ok(())
-            }),
-            Value::Gauge(value) => update(&mut self.gauges, key, has_room, |gauge| {
-                gauge.set(value, arrival);
-                Ok(())
-            }),
-            Value::GaugeDelta(delta) => update(&mut self.gauges, key, has_room, |gauge| {
-                gauge.add(delta, arrival);
-                Ok(())
-            }),
-            Value::Timing { value, weight } => {
-                if self.timer_samples >= self.limits.timer_samples_total {
-                    return Err(Reason::TimerFull);
-                }
-                let most = self.limits.timer_samples;
-                update(&mut self.timers, key, has_room, |timer| {
-                    if timer.samples.len() >= most {
-                        return Err(Reason::TimerFull);
-                    }
-                    timer.add(value, weight);
-                    Ok(())
-                })?;
-                self.timer_samples += 1;
-                Ok(())
-            }
-            Value::Member(member) => self.add_member(key, member, has_room),
+        if let Some(timestamp) = sample.timestamp {
+            return self.add_timed(sample, timestamp);
         }
-    }
-
-    fn add_member(&mut self, key: &str, member: &[u8], has_room: bool) -> Result<(), Reason> {
-        if member.len() > self.limits.set_member_bytes {
+        let family = match sample.value {
+            Value::Count(_) => Family::Counter,
+            Value::Gauge(_) | Value::GaugeDelta(_) => Family::Gauge,
+            Value::Timing { .. } => Family::Timer,
+            Value::Member(_) => Family::Set,
+        };
+        if let Value::Member(member) = sample.value
+            && member.len() > self.limits.set_member_bytes
+        {
             return Err(Reason::MemberTooLong);
         }
-        let most = self.limits.set_members;
-        let bytes_left = self.limits.set_bytes_total.saturating_sub(self.set_bytes);
-        let mut added = 0;
-        update(&mut self.sets, key, has_room, |set| {
-            if set.members.contains(member) {
-                return Ok(());
+        let slot = match self.slots.find(family, sample.key.as_bytes()) {
+            Some(slot) => slot,
+            None => self.bear(family, sample.key).inspect_err(|_| {
+                self.was_full = true;
+                self.prefixes.refuse(sample.key, 1);
+            })?,
+        };
+        match sample.value {
+            Value::Count(count) => {
+                let cell = self.open.cell(slot);
+                cell.sum = saturating_add(cell.sum, count);
+                cell.at = 0;
             }
-            if set.len() >= most || member.len() > bytes_left {
-                return Err(Reason::SetFull);
+            Value::Gauge(value) => self.open.gauge(slot).set(value, arrival),
+            Value::GaugeDelta(delta) => self.open.gauge(slot).add(delta, arrival),
+            Value::Timing { value, weight, is_duration } => {
+                self.open.add_timing(slot, value, weight, is_duration, &self.limits);
             }
-            set.members.insert(member.into());
-            added = member.len();
-            Ok(())
-        })?;
-        self.set_bytes += added;
+            Value::Member(member) => self.open.add_member(slot, member, &self.limits),
+        }
+        Ok(())
+    }
+
+    fn bear(&mut self, family: Family, key: &str) -> Result<Slot, Reason> {
+        if self.slots.len() >= self.limits.series {
+            return Err(Reason::SeriesLimit);
+        }
+        if !self.prefixes.add(key) {
+            return Err(Reason::PrefixLimit);
+        }
+        self.slots.insert(family, key.as_bytes()).ok_or(Reason::SeriesLimit)
+    }
+
+    /// Takes over a name that another table knew; whether there was room.
+    pub(crate) fn adopt(&mut self, family: Family, key: &str) -> bool {
+        self.bear(family, key).is_ok()
+    }
+
+    /// Counts at one instant add up; of levels the last one stays.
+    fn add_timed(&mut self, sample: &Sample<'_>, timestamp: Timestamp) -> Result<(), Reason> {
+        let (family, value) = match sample.value {
+            Value::Count(count) => (Family::Counter, count),
+            Value::Gauge(level) => (Family::Gauge, level),
+            _ => return Err(Reason::TimestampOfType),
+        };
+        let key = TimedKey { family, series: sample.key.into(), timestamp };
+        let has_room = self.open.timed.len() < self.limits.timed;
+        match self.open.timed.get_mut(&key) {
+            Some(known) if family == Family::Counter => *known = saturating_add(*known, value),
+            Some(known) => *known = value,
+            None if has_room => _ = self.open.timed.insert(key, value),
+            None => return Err(Reason::TimedLimit),
+        }
         Ok(())
     }
 
     /// How many series it remembers, all types together.
     #[must_use]
     pub fn series(&self) -> usize {
-        self.counters.len() + self.gauges.len() + self.timers.len() + self.sets.len()
+        self.slots.len()
     }
 
-    /// Begins an interval. The maps have been drained.
-    pub(crate) const fn reset_totals(&mut self) {
+    /// The memory that its names and the open interval's cells take, in bytes.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.slots.bytes() + self.open.cells.capacity() * size_of::<Cell>()
+    }
+}
+
+impl Interval {
+    #[inline]
+    fn cell(&mut self, slot: Slot) -> &mut Cell {
+        let slot = slot as usize;
+        if slot >= self.cells.len() {
+            self.cells.resize(slot + 1, EMPTY_CELL);
+        }
+        &mut self.cells[slot]
+    }
+
+    fn gauge(&mut self, slot: Slot) -> &mut Gauge {
+        let next = index(self.gauges.len());
+        let cell = self.cell(slot);
+        if cell.at == UNTOUCHED {
+            cell.at = next;
+            self.gauges.push(Gauge::default());
+            return &mut self.gauges[next as usize];
+        }
+        let at = cell.at as usize;
+        &mut self.gauges[at]
+    }
+
+    fn add_timing(&mut self, slot: Slot, value: f64, weight: f64, is_duration: bool, limits: &Limits) {
+        let next = index(self.timers_used);
+        let cell = self.cell(slot);
+        let at = if cell.at == UNTOUCHED {
+            cell.at = next;
+            self.timers_used += 1;
+            if self.timers.len() < self.timers_used {
+                self.timers.push(Timer::default());
+            }
+            next as usize
+        } else {
+            cell.at as usize
+        };
+        let timer = &mut self.timers[at];
+        let has_room = timer.samples.len() < limits.timer_samples && self.timer_samples < limits.timer_samples_total;
+        timer.is_duration = is_duration;
+        let kept_before = timer.samples.len();
+        timer.add(value, weight, has_room);
+        self.timer_samples = self.timer_samples + timer.samples.len() - kept_before;
+    }
+
+    fn add_member(&mut self, slot: Slot, member: &[u8], limits: &Limits) {
+        let next = index(self.sets.len());
+        let cell = self.cell(slot);
+        if cell.at == UNTOUCHED {
+            cell.at = next;
+            self.sets.push(Set::default());
+        }
+        let at = self.cell(slot).at as usize;
+        let bytes_left = limits.set_bytes_total.saturating_sub(self.set_bytes);
+        self.set_bytes += self.sets[at].add(member, limits.set_members, bytes_left);
+    }
+
+    /// Begins an interval anew. What was in it has been taken; its memory stays, but for what an unusual one took.
+    pub(crate) fn reset(&mut self) {
+        self.cells.fill(EMPTY_CELL);
+        self.gauges.clear();
+        self.sets.clear();
+        self.timers.truncate(self.timers_used.saturating_mul(2));
+        self.timers_used = 0;
+        self.timed.clear();
+        self.events.clear();
         self.timer_samples = 0;
         self.set_bytes = 0;
     }
 }
 
-/// Does something to the value of a series, which is made when there is room for it.
-fn update<V: Default>(
-    map: &mut Map<V>,
-    key: &str,
-    has_room: bool,
-    apply: impl FnOnce(&mut V) -> Result<(), Reason>,
-) -> Result<(), Reason> {
-    if let Some(value) = map.get_mut(key) {
-        return apply(value);
-    }
-    if !has_room {
-        return Err(Reason::SeriesLimit);
-    }
-    let mut value = V::default();
-    apply(&mut value)?;
-    map.insert(key.into(), value);
-    Ok(())
-}
-
-/// Visits every series and keeps those of which `visit` says so, giving memory back when few are left.
-pub(crate) fn drain<V>(map: &mut Map<V>, mut visit: impl FnMut(&Arc<str>, &mut V) -> bool) {
-    map.retain(|key, value| visit(key, value));
-    if map.capacity() > 1024 && map.capacity() / 4 > map.len() {
-        map.shrink_to(map.len() * 2);
-    }
+/// The index of what is pushed next; there are never more than there are slots.
+fn index(length: usize) -> u32 {
+    u32::try_from(length).unwrap_or(UNTOUCHED - 1)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Grammar;
 
     fn receive(table: &mut Table, packet: &str) -> (PacketCounts, Vec<Reason>) {
-        let mut parser = Parser::new(&Limits::default());
+        let mut parser = Parser::new(&Limits::default(), Grammar::default());
         let mut reasons = Vec::new();
-        let counts =
-            table.receive(&mut parser, packet.as_bytes(), Arrival(1), |refusal: Refusal| reasons.push(refusal.reason));
+        let counts = table.receive(&mut parser, packet.as_bytes(), Arrival::at(1), |refusal: Refusal| {
+            reasons.push(refusal.reason);
+        });
         (counts, reasons)
+    }
+
+    fn sum(table: &Table, name: &str) -> f64 {
+        let slot = table.slots.find(Family::Counter, name.as_bytes()).unwrap();
+        table.open.cells[slot as usize].sum
     }
 
     #[test]
     fn what_came_of_a_packet_is_counted() {
         let mut table = Table::new(Limits::default());
-        let (counts, reasons) = receive(&mut table, "a:1|c:2|c\nb:3|g\nbad\nc:1:x|ms\n");
-        assert_eq!(counts, PacketCounts { lines: 4, samples: 4, bad: 2, limited: 0 });
-        assert_eq!(reasons, [Reason::NoValue, Reason::NotANumber]);
-        assert_eq!(table.series(), 3);
-        assert_eq!(table.counters["a"], Counter { sum: 3.0, touched: true });
+        for round in 1..=2 {
+            // The second time every name is known, and lines go the short way.
+            let (counts, reasons) = receive(&mut table, "a:1|c:2|c\nb:3|g\nbad\nc:1:x|ms\n\na:4|c\r\n");
+            assert_eq!(counts, PacketCounts { lines: 5, samples: 5, bad: 2, limited: 0 });
+            assert_eq!(reasons, [Reason::NoValue, Reason::NotANumber]);
+            assert_eq!(table.series(), 3);
+            assert_eq!(sum(&table, "a"), 7.0 * f64::from(round));
+        }
     }
 
     #[test]
@@ -230,6 +407,15 @@ mod tests {
         let (counts, reasons) = receive(&mut table, "a:1|c\nb:1|g\nc:1|c\na:1|c\nb:2|g\nd:1|ms\nd:1|s");
         assert_eq!(counts, PacketCounts { lines: 7, samples: 4, bad: 0, limited: 3 });
         assert_eq!(reasons, [Reason::SeriesLimit; 3]);
+        assert_eq!(table.prefixes.offenders(1)[0].prefix, "d");
+    }
+
+    #[test]
+    fn at_the_limit_of_a_prefix_others_are_still_taken() {
+        let mut table = Table::new(Limits { series_per_prefix: 2, ..Limits::default() });
+        let (_, reasons) = receive(&mut table, "a.b.c:1|c\na.b.d:1|c\na.b.e:1|c\na.c.d:1|c\na.b.c:1|c");
+        assert_eq!(reasons, [Reason::PrefixLimit]);
+        assert_eq!(sum(&table, "a.b.c"), 2.0);
     }
 
     #[test]
@@ -243,10 +429,38 @@ mod tests {
             ..Limits::default()
         });
         let (_, reasons) = receive(&mut table, "t:1:2:3|ms\nu:1:2|ms");
-        assert_eq!(reasons, [Reason::TimerFull, Reason::TimerFull]);
+        assert_eq!(reasons, []);
+        let timer = |name: &str| {
+            let slot = table.slots.find(Family::Timer, name.as_bytes()).unwrap();
+            &table.open.timers[table.open.cells[slot as usize].at as usize]
+        };
+        assert_eq!(timer("t").many.as_ref().unwrap().count, 3.0);
+        assert_eq!(timer("u").many.as_ref().map(|many| many.count), None, "what became a sketch made room");
         let (_, reasons) = receive(&mut table, "s:aa|s:aa|s:bb|s:c|s\nr:long|s:dd|s:d|s");
-        assert_eq!(reasons, [Reason::SetFull, Reason::MemberTooLong, Reason::SetFull]);
-        assert_eq!(table.sets["s"].len(), 2);
-        assert_eq!(table.sets["r"].len(), 1);
+        assert_eq!(reasons, [Reason::MemberTooLong]);
+        assert_eq!((table.open.sets[0].len(), table.open.sets[0].members().count()), (3, 0));
+        assert_eq!(table.open.sets[1].len(), 2);
+    }
+
+    #[test]
+    fn values_with_timestamps_are_kept_apart_and_bounded() {
+        let mut table = Table::new(Limits { timed: 2, events: 1, ..Limits::default() });
+        let (_, reasons) =
+            receive(&mut table, "a:1|c|T10\na:2|c|T10\na:5|g|T10\na:6|g|T10\na:1|c|T20\n_e{1,1}:a|b\n_e{1,1}:a|b");
+        assert_eq!(reasons, [Reason::TimedLimit, Reason::EventLimit]);
+        let mut timed: Vec<_> = table.open.timed.iter().map(|(key, value)| (key.family, *value)).collect();
+        timed.sort_unstable_by_key(|(family, _)| *family);
+        assert_eq!(timed, [(Family::Counter, 3.0), (Family::Gauge, 6.0)]);
+        assert_eq!((table.series(), table.open.events.len()), (0, 1));
+    }
+
+    #[test]
+    fn without_graphites_tags_a_semicolon_is_dropped_though_a_name_has_one() {
+        let mut table = Table::new(Limits::default());
+        let grammar =
+            Grammar { tags: crate::TagStyles { graphite: false, ..crate::TagStyles::default() }, gauge_deltas: true };
+        let mut parser = Parser::new(&Limits::default(), grammar);
+        table.receive(&mut parser, b"a:1|c|#t:v\na;t=v:1|c\na;t=v:1|c", Arrival::at(1), |refusal| panic!("{refusal}"));
+        assert_eq!((sum(&table, "a;t=v"), sum(&table, "at=v")), (1.0, 2.0));
     }
 }

@@ -14,7 +14,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use statline_series::Step;
-use statline_statsd::{FlushConfig, Limits};
+use statline_statsd::{FlushConfig, Grammar, Histogram, Limits, TagStyles};
 use statline_store::EmbeddedConfig;
 
 pub use duration::Span;
@@ -63,16 +63,62 @@ pub struct Statsd {
     pub percent_thresholds: Vec<f64>,
     /// Whether counters, timers, gauges and sets that received nothing in an interval are left out of its flush.
     pub delete_idle: bool,
+    /// The same for counters alone.
+    pub delete_counters: bool,
+    /// The same for timers alone.
+    pub delete_timers: bool,
+    /// The same for gauges alone.
+    pub delete_gauges: bool,
+    /// The same for sets alone.
+    pub delete_sets: bool,
+    /// For how many flushes a gauge is repeated that is left out when it is idle.
+    pub gauges_max_ttl: u32,
+    /// How long a series may be idle before it is forgotten; 0 for ever.
+    pub idle_expiry: Span,
+    /// What every name begins with; without the legacy namespace, as the next four.
+    pub global_prefix: String,
+    /// What follows for counters.
+    pub prefix_counter: String,
+    /// What follows for timers.
+    pub prefix_timer: String,
+    /// What follows for gauges.
+    pub prefix_gauge: String,
+    /// What follows for sets.
+    pub prefix_set: String,
+    /// What every name ends with.
+    pub global_suffix: String,
+    /// What the server's own figures are called.
+    pub prefix_stats: String,
+    /// The figures of timers that are emitted; all when there are none.
+    pub calculated_timer_metrics: Vec<String>,
+    /// Histograms of timers.
+    pub histogram: Vec<Histogram>,
+    /// Whether sums, means and percentiles of timers are weighted by sample rates.
+    pub weighted_timers: bool,
+    /// Whether the distribution of each timer is stored.
+    pub sketches: bool,
+    /// Whether a gauge's value with a sign moves it.
+    pub gauge_deltas: bool,
+    /// The styles in which a line may carry tags.
+    pub tag_styles: Vec<TagStyle>,
     /// The most names, of all types together.
     pub max_series: usize,
+    /// The most names of one prefix; 0 for as many as max_series.
+    pub max_series_per_prefix: usize,
+    /// How many dotted parts of a name are its prefix.
+    pub prefix_parts: usize,
     /// The longest name, in bytes.
     pub max_key_bytes: usize,
     /// The most tags of a name.
     pub max_tags: usize,
-    /// The most samples of one timer in one interval.
+    /// The most samples of one timer in one interval that are kept as they are; more are kept as a sketch.
     pub max_timer_samples: usize,
-    /// The most members of one set in one interval.
+    /// The most members of one set in one interval that are kept as they are; more are estimated.
     pub max_set_members: usize,
+    /// The most values with timestamps of their own at once.
+    pub max_timed: usize,
+    /// The most events and service checks in one interval.
+    pub max_events: usize,
     /// The most points of flushes that wait while the store cannot take them; beyond it the oldest flush is given up.
     pub max_waiting_points: usize,
 }
@@ -91,11 +137,34 @@ impl Default for Statsd {
             legacy_namespace: flush.legacy_namespace,
             percent_thresholds: flush.percent_thresholds,
             delete_idle: false,
+            delete_counters: flush.delete_counters,
+            delete_timers: flush.delete_timers,
+            delete_gauges: flush.delete_gauges,
+            delete_sets: flush.delete_sets,
+            gauges_max_ttl: flush.gauges_max_ttl,
+            idle_expiry: Span::from_secs(24 * 3600),
+            global_prefix: flush.global_prefix,
+            prefix_counter: flush.prefix_counter,
+            prefix_timer: flush.prefix_timer,
+            prefix_gauge: flush.prefix_gauge,
+            prefix_set: flush.prefix_set,
+            global_suffix: flush.global_suffix,
+            prefix_stats: flush.prefix_stats,
+            calculated_timer_metrics: flush.calculated_timer_metrics,
+            histogram: flush.histogram,
+            weighted_timers: flush.weighted_timers,
+            sketches: flush.sketches,
+            gauge_deltas: true,
+            tag_styles: vec![TagStyle::Dogstatsd, TagStyle::Graphite],
             max_series: limits.series,
+            max_series_per_prefix: limits.series_per_prefix,
+            prefix_parts: limits.prefix_parts,
             max_key_bytes: limits.key_bytes,
             max_tags: limits.tags,
             max_timer_samples: limits.timer_samples,
             max_set_members: limits.set_members,
+            max_timed: limits.timed,
+            max_events: limits.events,
             max_waiting_points: 5_000_000,
         }
     }
@@ -106,10 +175,14 @@ impl Statsd {
     pub fn limits(&self) -> Limits {
         Limits {
             series: self.max_series,
+            series_per_prefix: self.max_series_per_prefix,
+            prefix_parts: self.prefix_parts,
             key_bytes: self.max_key_bytes,
             tags: self.max_tags,
             timer_samples: self.max_timer_samples,
             set_members: self.max_set_members,
+            timed: self.max_timed,
+            events: self.max_events,
             ..Limits::default()
         }
     }
@@ -119,16 +192,68 @@ impl Statsd {
         Step::from_duration(self.flush_interval.get()).unwrap_or(Step::SECOND)
     }
 
+    /// How lines are read.
+    pub fn grammar(&self) -> Grammar {
+        let has = |style| self.tag_styles.contains(&style);
+        let tags = TagStyles {
+            dogstatsd: has(TagStyle::Dogstatsd),
+            graphite: has(TagStyle::Graphite),
+            influxdb: has(TagStyle::Influxdb),
+            librato: has(TagStyle::Librato),
+            signalfx: has(TagStyle::Signalfx),
+        };
+        Grammar { tags, gauge_deltas: self.gauge_deltas }
+    }
+
     /// What a flush emits.
     pub fn flush_config(&self) -> FlushConfig {
+        let flushes = self.idle_expiry.get().as_secs_f64() / self.step().seconds();
         let config = FlushConfig {
             percent_thresholds: self.percent_thresholds.clone(),
             legacy_namespace: self.legacy_namespace,
             flush_counts: self.flush_counts,
-            ..FlushConfig::default()
+            global_prefix: self.global_prefix.clone(),
+            prefix_counter: self.prefix_counter.clone(),
+            prefix_timer: self.prefix_timer.clone(),
+            prefix_gauge: self.prefix_gauge.clone(),
+            prefix_set: self.prefix_set.clone(),
+            global_suffix: self.global_suffix.clone(),
+            prefix_stats: self.prefix_stats.clone(),
+            delete_counters: self.delete_counters,
+            delete_timers: self.delete_timers,
+            delete_sets: self.delete_sets,
+            delete_gauges: self.delete_gauges,
+            gauges_max_ttl: self.gauges_max_ttl,
+            calculated_timer_metrics: self.calculated_timer_metrics.clone(),
+            histogram: self.histogram.clone(),
+            weighted_timers: self.weighted_timers,
+            sketches: self.sketches,
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "a cast of a double saturates"
+            )]
+            idle_flushes: flushes.ceil() as u32,
+            step: self.step(),
         };
         if self.delete_idle { config.with_delete_idle() } else { config }
     }
+}
+
+/// A style in which a line may carry tags.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TagStyle {
+    /// `name:1|c|#tag:value`
+    Dogstatsd,
+    /// `name;tag=value:1|c`
+    Graphite,
+    /// `name,tag=value:1|c`
+    Influxdb,
+    /// `name#tag=value:1|c`
+    Librato,
+    /// `name[tag=value]:1|c`
+    Signalfx,
 }
 
 /// `[carbon]`

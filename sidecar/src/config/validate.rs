@@ -19,6 +19,7 @@ impl Config {
         let statsd = &self.statsd;
         at_least_one("statsd.receivers", statsd.receivers)?;
         at_least_one("statsd.max_series", statsd.max_series)?;
+        at_least_one("statsd.prefix_parts", statsd.prefix_parts)?;
         at_least_one("statsd.max_timer_samples", statsd.max_timer_samples)?;
         at_least_one("statsd.max_set_members", statsd.max_set_members)?;
         at_least_one("statsd.max_waiting_points", statsd.max_waiting_points)?;

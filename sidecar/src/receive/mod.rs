@@ -11,13 +11,13 @@ mod udp;
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
 use socket2::Socket;
-use statline_statsd::{Limits, Parser, Table};
+use statline_statsd::{Grammar, Lane, Limits, Parser};
 use thiserror::Error;
 
 pub use stats::{ReceiveStats, ReceiveTotals};
@@ -37,6 +37,8 @@ pub struct ReceiveConfig {
     pub max_packet_bytes: usize,
     /// Of each thread's table.
     pub limits: Limits,
+    /// How lines are read.
+    pub grammar: Grammar,
 }
 
 impl Default for ReceiveConfig {
@@ -50,6 +52,7 @@ impl Default for ReceiveConfig {
             receive_buffer: 4 << 20,
             max_packet_bytes: 65_535,
             limits: Limits::default(),
+            grammar: Grammar::default(),
         }
     }
 }
@@ -84,17 +87,16 @@ pub enum ReceiveError {
 /// The running threads.
 #[derive(Debug)]
 pub struct Receivers {
-    lanes: Vec<Lane>,
+    running: Vec<Running>,
     addresses: Vec<SocketAddr>,
     stats: Arc<ReceiveStats>,
     stop: Arc<AtomicBool>,
 }
 
-/// A thread, the table that it fills, and the one that is ready to take its place.
+/// A thread, and the table that it fills.
 #[derive(Debug)]
-struct Lane {
-    table: Arc<Mutex<Table>>,
-    spare: Table,
+struct Running {
+    lane: Lane,
     thread: JoinHandle<bool>,
 }
 
@@ -102,7 +104,7 @@ struct Lane {
 #[derive(Debug)]
 pub struct Stopped {
     /// What was counted since the last flush.
-    pub tables: Vec<Table>,
+    pub lanes: Vec<Lane>,
     /// Whether packets kept coming, so that some were left unread.
     pub unread: bool,
 }
@@ -136,14 +138,14 @@ impl Receivers {
             }
         }
         // From here on, dropping it stops the threads that have been started.
-        let mut receivers = Self { lanes: Vec::new(), addresses, stats: Arc::default(), stop: Arc::default() };
+        let mut receivers = Self { running: Vec::new(), addresses, stats: Arc::default(), stop: Arc::default() };
         let started = Instant::now();
         for (index, socket) in sockets.into_iter().enumerate() {
-            let table = Arc::new(Mutex::new(Table::new(config.limits.clone())));
+            let lane = Lane::new(config.limits.clone());
             let receiver = Receiver::new(
                 socket,
-                table.clone(),
-                Parser::new(&config.limits),
+                lane.table(),
+                Parser::new(&config.limits, config.grammar),
                 config.max_packet_bytes,
                 receivers.stats.clone(),
                 receivers.stop.clone(),
@@ -153,7 +155,7 @@ impl Receivers {
                 .name(format!("statsd-udp-{index}"))
                 .spawn(move || receiver.run())
                 .map_err(ReceiveError::Thread)?;
-            receivers.lanes.push(Lane { table, spare: Table::new(config.limits.clone()), thread });
+            receivers.running.push(Running { lane, thread });
         }
         Ok(receivers)
     }
@@ -163,15 +165,11 @@ impl Receivers {
         &self.addresses
     }
 
-    /// Takes what each thread has counted since the last time. `each` must drain the table it is given
-    /// ([`State::absorb`](statline_statsd::State::absorb) does): it is the next one that the thread fills.
+    /// Hands over each thread's lane, for [`State::absorb`](statline_statsd::State::absorb) or its like.
     ///
-    /// A thread is kept waiting for a swap of two tables; this waits for a batch of packets at most.
-    pub fn collect(&mut self, mut each: impl FnMut(&mut Table)) {
-        for lane in &mut self.lanes {
-            std::mem::swap(&mut *lane.table.lock().unwrap_or_else(PoisonError::into_inner), &mut lane.spare);
-            each(&mut lane.spare);
-        }
+    /// A thread is kept waiting for a swap, and this for a batch of packets at most.
+    pub fn collect(&mut self, mut each: impl FnMut(&mut Lane)) {
+        self.running.iter_mut().for_each(|running| each(&mut running.lane));
     }
 
     /// What has been received up to now; goes on telling after the threads have stopped.
@@ -181,19 +179,17 @@ impl Receivers {
 
     /// Whether every thread is alive.
     pub fn is_healthy(&self) -> bool {
-        self.lanes.iter().all(|lane| !lane.thread.is_finished())
+        self.running.iter().all(|running| !running.thread.is_finished())
     }
 
     /// Takes what the kernel has already received and ends the threads. Blocks for a little over a second at most.
     pub fn stop(mut self) -> Stopped {
         self.stop.store(true, Ordering::Release);
-        let mut stopped = Stopped { tables: Vec::new(), unread: false };
-        for lane in std::mem::take(&mut self.lanes) {
+        let mut stopped = Stopped { lanes: Vec::new(), unread: false };
+        for Running { lane, thread } in std::mem::take(&mut self.running) {
             // A thread that panicked has said so through the panic hook; what it counted before is kept.
-            stopped.unread |= lane.thread.join().unwrap_or(true);
-            let mut table = lane.spare;
-            std::mem::swap(&mut *lane.table.lock().unwrap_or_else(PoisonError::into_inner), &mut table);
-            stopped.tables.push(table);
+            stopped.unread |= thread.join().unwrap_or(true);
+            stopped.lanes.push(lane);
         }
         stopped
     }

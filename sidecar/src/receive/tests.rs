@@ -1,11 +1,11 @@
 //! Receivers on real sockets of the loopback interface.
 
 use std::net::UdpSocket;
-use std::sync::MutexGuard;
+use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use statline_series::{Step, Timestamp};
-use statline_statsd::{FlushConfig, Reason, SelfFigures, State};
+use statline_statsd::{FlushConfig, Reason, SelfFigures, State, Table};
 
 use super::*;
 
@@ -44,8 +44,8 @@ fn state() -> State {
 }
 
 /// Keeps the first thread from taking anything in, so that the kernel has to hold it.
-fn hold(lane: &Lane) -> MutexGuard<'_, Table> {
-    lane.table.lock().unwrap()
+fn hold(table: &Mutex<Table>) -> MutexGuard<'_, Table> {
+    table.lock().unwrap()
 }
 
 #[test]
@@ -62,7 +62,7 @@ fn every_sample_is_counted_once_over_several_threads_and_flushes() {
             }
         }
         wait_for(&stats, "all packets arrive", |totals| totals.packets == round * 80);
-        receivers.collect(|table| assert_eq!(state.absorb(table), 0));
+        receivers.collect(|lane| assert_eq!(state.absorb(lane), 0));
         counted += flushed(&mut state, "stats_counts.b").unwrap();
     }
     assert_eq!(counted, 5.0 * 80.0 * 5.0);
@@ -103,7 +103,8 @@ fn what_the_kernel_dropped_and_what_was_received_is_what_was_sent() {
     let receivers = Receivers::start(&ReceiveConfig { receive_buffer: 4096, ..config("127.0.0.1:0") }).unwrap();
     let stats = receivers.stats();
     let client = client(&receivers);
-    let held = hold(&receivers.lanes[0]);
+    let table = receivers.running[0].lane.table();
+    let held = hold(&table);
     for _ in 0..1000 {
         client.send(b"a:1|c").unwrap();
     }
@@ -122,7 +123,7 @@ fn a_stop_takes_what_the_kernel_holds() {
     let receivers = Receivers::start(&config("127.0.0.1:0")).unwrap();
     let stats = receivers.stats();
     let client = client(&receivers);
-    let lane_table = receivers.lanes[0].table.clone();
+    let lane_table = receivers.running[0].lane.table();
     let held = lane_table.lock().unwrap();
     for _ in 0..500 {
         client.send(b"a:1|c").unwrap();
@@ -133,8 +134,8 @@ fn a_stop_takes_what_the_kernel_holds() {
     assert!(!stopped.unread);
     assert_eq!((stats.totals().packets, stats.totals().kernel_drops), (500, 0));
     let mut state = state();
-    for table in &mut stopped.tables {
-        state.absorb(table);
+    for lane in &mut stopped.lanes {
+        state.absorb(lane);
     }
     assert_eq!(flushed(&mut state, "stats_counts.a"), Some(500.0));
 }

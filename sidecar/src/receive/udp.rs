@@ -14,6 +14,8 @@ use std::time::{Duration, Instant, SystemTime};
 use socket2::{Domain, Protocol, Socket, Type};
 use statline_statsd::{Arrival, Parser, Reason, Refusal, Table};
 
+use crate::clock;
+
 use super::recvmmsg::{self, Packet, PacketBatch, Wait};
 use super::stats::{ByReason, DropCounter, REFUSALS_A_BATCH, ReceiveStats, ReceiveTotals, RefusedLine, excerpt};
 
@@ -159,7 +161,8 @@ impl Receiver {
     }
 
     fn take_in(&mut self) {
-        let arrival = Arrival(u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX));
+        let order = u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        let arrival = Arrival { order, timestamp: clock::now() };
         let mut totals = ReceiveTotals::default();
         let mut by_reason = ByReason::default();
         let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
