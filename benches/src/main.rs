@@ -2,6 +2,7 @@
 
 mod allocator;
 mod clock;
+mod procfs;
 mod report;
 mod statsd;
 
@@ -26,11 +27,21 @@ struct Cli {
 enum Command {
     /// Parser and table alone, in process, in seconds
     StatsdMicro(statsd::micro::MicroArgs),
+    /// CPU time of statlined beside a null receiver and etsy's server
+    StatsdCpu(statsd::cpu::CpuArgs),
+    /// A process that receives and counts, for the other commands
+    #[command(hide = true)]
+    NullReceiver(statsd::null::NullArgs),
 }
 
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::StatsdMicro(args) => statsd::micro::run(&args),
+        Command::StatsdCpu(args) => statsd::cpu::run(&args).and_then(|(table, bars)| {
+            report::print(&table)?;
+            bars.iter().try_for_each(|bar| Ok(report::print(&format!("{}\n", bar.line()))?))
+        }),
+        Command::NullReceiver(args) => statsd::null::run(&args),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -12,10 +12,10 @@ use crate::statsd::traffic::{Mix, Shape, Traffic};
 #[derive(clap::Args, Clone, Debug)]
 pub struct MicroArgs {
     /// How often each shape is measured
-    #[arg(long, default_value_t = 9)]
+    #[arg(long, default_value_t = 5)]
     rounds: usize,
     /// How many lines a measurement reads, at least
-    #[arg(long, default_value_t = 2_000_000)]
+    #[arg(long, default_value_t = 1_000_000)]
     lines: usize,
     /// Different series
     #[arg(long, value_delimiter = ',', default_values_t = [1_000, 100_000])]
