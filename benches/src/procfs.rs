@@ -15,6 +15,8 @@ pub struct Thread {
     pub name: String,
     /// User and system time, to the nanosecond while the thread sleeps; a running one is up to a tick behind.
     pub cpu: Duration,
+    /// How long it could have run and had no core.
+    pub waited: Duration,
 }
 
 /// The threads of a process.
@@ -35,9 +37,11 @@ pub fn threads(pid: u32) -> Result<Vec<Thread>, Error> {
         else {
             continue;
         };
-        let nanoseconds = schedstat.split(' ').next().and_then(|field| field.parse().ok());
-        let nanoseconds = nanoseconds.ok_or("this kernel keeps no schedstat, build it with CONFIG_SCHED_INFO")?;
-        threads.push(Thread { id, name: name.trim_end().to_owned(), cpu: Duration::from_nanos(nanoseconds) });
+        let mut fields = schedstat.split(' ').map_while(|field| field.parse().ok()).map(Duration::from_nanos);
+        let (Some(cpu), Some(waited)) = (fields.next(), fields.next()) else {
+            return Err("this kernel keeps no schedstat, it is built without CONFIG_SCHED_INFO".into());
+        };
+        threads.push(Thread { id, name: name.trim_end().to_owned(), cpu, waited });
     }
     Ok(threads)
 }

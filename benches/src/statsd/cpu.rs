@@ -3,14 +3,13 @@
 //! All servers of a cell run side by side and are sent to in turn, round after round, so that whatever else the machine
 //! does falls on all of them. statlined's window lies across a flush, so that the swap of tables is in it.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
-
-use rustix::thread::{CpuSet, sched_setaffinity};
+use std::time::Duration;
 
 use crate::Error;
 use crate::report::{Bar, Table, median, progress};
-use crate::statsd::peer::Peer;
-use crate::statsd::sender::{Pace, Sender, Sent};
+use crate::statsd::peer::{Peer, RECEIVE_BUFFER};
+use crate::statsd::schedule::{self, RECEIVER_CORE, has_two_cores};
+use crate::statsd::sender::{Pace, Sender};
 use crate::statsd::traffic::{Mix, Shape, Traffic};
 
 /// How it is measured.
@@ -48,10 +47,15 @@ pub struct CpuArgs {
     pub no_pin: bool,
 }
 
-/// Where the sender runs, and where the threads that receive do.
-pub const SENDER_CORE: usize = 0;
-/// Where the threads that receive run.
-pub const RECEIVER_CORE: usize = 1;
+/// What the numbers are.
+pub const ABOUT: &str = "\
+### CPU
+
+User and system time of the threads that receive (`null-udp-0`, `statsd-udp-*`; all of node's), from
+`/proc/PID/task/*/schedstat`, from before the first packet until the server rests after the last, for each packet that was
+received. Medians of the rounds; *to null* is the median of each round's ratio. *others ms* is what all other threads took
+in a window: of statlined one flush with its store. statlined's window lies across a flush. The sender runs on one core, the
+threads that receive on the other.";
 
 /// etsy's server takes no more than this without loss, in packets a second of one line and of more.
 const ETSY_RATES: [f64; 2] = [20_000.0, 4_000.0];
@@ -59,8 +63,6 @@ const ETSY_RATES: [f64; 2] = [20_000.0, 4_000.0];
 /// One window of one server.
 #[derive(Clone, Copy, Debug)]
 struct Window {
-    /// Packets that it received.
-    packets: u64,
     dropped: u64,
     rate: f64,
     /// Of the threads that receive, for each packet.
@@ -156,14 +158,15 @@ fn paired_ratio(peer: &Windows, null: &Windows) -> f64 {
 /// Runs all servers through all rounds of one shape; the null receiver comes first.
 fn cell(shape: Shape, args: &CpuArgs) -> Result<Vec<Windows>, Error> {
     let traffic = Traffic::new(shape);
+    let is_pinned = !args.no_pin && has_two_cores();
     let interval = Duration::from_secs(args.interval.max(1));
-    let mut peers = vec![Peer::null()?, Peer::statlined(interval, shape.series)?];
+    let mut peers = vec![Peer::null()?, Peer::statlined(interval, shape.series, RECEIVE_BUFFER)?];
     if !args.no_etsy {
         peers.push(Peer::etsy(interval)?);
     }
     let mut senders = Vec::new();
     for peer in &peers {
-        if !args.no_pin && cores() > RECEIVER_CORE {
+        if is_pinned {
             peer.pin(RECEIVER_CORE)?;
         }
         senders.push(Sender::to(peer.address)?);
@@ -180,65 +183,30 @@ fn cell(shape: Shape, args: &CpuArgs) -> Result<Vec<Windows>, Error> {
     let warm_up = interval.mul_f64(0.6);
     let needed = 2.0 * traffic.packets_for_every_series() as f64;
     let warm_up_rate = rate.max(needed / warm_up.as_secs_f64());
-    let boundary = next_boundary(interval, warm_up / 2 + Duration::from_millis(100));
-    sleep_until(boundary - warm_up / 2);
-    send(&mut senders[1], &traffic, pace(warm_up_rate, warm_up), args)?;
-    send(&mut senders[0], &traffic, pace(rate, window / 4), args)?;
+    let boundary = schedule::next_boundary(interval, warm_up / 2 + Duration::from_millis(100));
+    schedule::sleep_until(boundary - warm_up / 2);
+    schedule::send(&mut senders[1], &traffic, pace(warm_up_rate, warm_up), is_pinned)?;
+    schedule::send(&mut senders[0], &traffic, pace(rate, window / 4), is_pinned)?;
     let mut results: Vec<Windows> = peers.iter().map(|peer| Windows { name: peer.name, windows: Vec::new() }).collect();
     for round in 1..=args.rounds {
         let boundary = boundary + interval * u32::try_from(round)?;
-        sleep_until(boundary - window / 2);
+        schedule::sleep_until(boundary - window / 2);
         for (index, rate, length) in [(1, rate, window), (0, rate, window), (2, etsy_rate, window / 2)] {
             let Some(peer) = peers.get(index) else { continue };
             let pace = pace(rate, length);
-            results[index].windows.push(measure(peer, &mut senders[index], &traffic, pace, args)?);
+            results[index].windows.push(measure(peer, &mut senders[index], &traffic, pace, is_pinned)?);
         }
     }
     Ok(results)
 }
 
-fn measure(peer: &Peer, sender: &mut Sender, traffic: &Traffic, pace: Pace, args: &CpuArgs) -> Result<Window, Error> {
+fn measure(peer: &Peer, sender: &mut Sender, traffic: &Traffic, pace: Pace, is_pinned: bool) -> Result<Window, Error> {
     let (dropped, before) = (peer.kernel_drops()?, peer.threads()?);
-    let sent = send(sender, traffic, pace, args)?;
+    let sent = schedule::send(sender, traffic, pace, is_pinned)?;
     peer.settle()?;
     let cpu = peer.cpu_since(&before)?;
     let dropped = peer.kernel_drops()? - dropped;
     let packets = sent.packets - dropped;
     let receivers_ns = cpu.receivers.as_nanos() as f64 / packets as f64;
-    Ok(Window { packets, dropped, rate: sent.rate(), receivers_ns, others: cpu.others })
-}
-
-/// Sends on a thread of its own, which is bound to the sender's core.
-fn send(sender: &mut Sender, traffic: &Traffic, pace: Pace, args: &CpuArgs) -> Result<Sent, Error> {
-    let is_pinned = !args.no_pin && cores() > RECEIVER_CORE;
-    std::thread::scope(|scope| {
-        let sending = scope.spawn(|| {
-            if is_pinned {
-                let mut cores = CpuSet::new();
-                cores.set(SENDER_CORE);
-                sched_setaffinity(None, &cores)?;
-            }
-            sender.send(traffic, pace)
-        });
-        sending.join().map_err(|_| Error::from("the sender panicked"))?
-    })
-}
-
-fn cores() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
-}
-
-/// The first multiple of the interval on the wall clock that is at least `ahead` from here, since the epoch.
-fn next_boundary(interval: Duration, ahead: Duration) -> Duration {
-    let earliest = now() + ahead;
-    let intervals = earliest.as_nanos().div_ceil(interval.as_nanos());
-    interval * u32::try_from(intervals).unwrap_or(u32::MAX)
-}
-
-fn sleep_until(instant: Duration) {
-    std::thread::sleep(instant.saturating_sub(now()));
-}
-
-fn now() -> Duration {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+    Ok(Window { dropped, rate: sent.rate(), receivers_ns, others: cpu.others })
 }

@@ -15,8 +15,8 @@ use crate::Error;
 use crate::procfs::{self, Thread};
 use crate::statsd::null;
 
-/// The kernel's buffer that every receiver of ours asks for, in bytes: statlined's default.
-const RECEIVE_BUFFER: usize = 4 << 20;
+/// The kernel's buffer that statlined asks for by default, in bytes.
+pub const RECEIVE_BUFFER: usize = 4 << 20;
 
 /// How long a server may take to start, or to work off what it was sent.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -61,6 +61,8 @@ pub struct Cpu {
     pub receivers: Duration,
     /// Of all others: the flush, the store, timers.
     pub others: Duration,
+    /// How long the threads that receive could have run and had no core.
+    pub waited: Duration,
 }
 
 impl Peer {
@@ -84,14 +86,14 @@ impl Peer {
         Ok(Self { name: "null", address, pid, receivers: null::THREAD, process })
     }
 
-    /// statlined with a store of its own, and room for so many series.
+    /// statlined with a store of its own, room for so many series, and so many bytes of the kernel's buffer.
     ///
     /// # Errors
     /// When it does not start.
-    pub fn statlined(flush_interval: Duration, series: usize) -> Result<Self, Error> {
+    pub fn statlined(flush_interval: Duration, series: usize, receive_buffer: usize) -> Result<Self, Error> {
         let store = TempDir::new()?;
         let options = Options::new(store.path(), &format!("{}ms", flush_interval.as_millis()))
-            .set("statsd", "receive_buffer", RECEIVE_BUFFER)
+            .set("statsd", "receive_buffer", receive_buffer)
             .set("statsd", "max_series", series + 1000)
             // A counter is flushed as two series, and the store also keeps the server's own.
             .set("store", "max_series", 2 * series + 10_000);
@@ -172,9 +174,14 @@ impl Peer {
     pub fn cpu_since(&self, before: &[Thread]) -> Result<Cpu, Error> {
         let mut cpu = Cpu::default();
         for thread in self.threads()? {
-            let earlier = before.iter().find(|earlier| earlier.id == thread.id).map_or(Duration::ZERO, |then| then.cpu);
-            let used = thread.cpu.saturating_sub(earlier);
-            *(if self.receives(&thread) { &mut cpu.receivers } else { &mut cpu.others }) += used;
+            let earlier = before.iter().find(|earlier| earlier.id == thread.id);
+            let used = thread.cpu.saturating_sub(earlier.map_or(Duration::ZERO, |earlier| earlier.cpu));
+            if self.receives(&thread) {
+                cpu.receivers += used;
+                cpu.waited += thread.waited.saturating_sub(earlier.map_or(Duration::ZERO, |earlier| earlier.waited));
+            } else {
+                cpu.others += used;
+            }
         }
         Ok(cpu)
     }

@@ -83,9 +83,9 @@ impl Traffic {
         &self.bytes[start..self.ends[index]]
     }
 
-    /// The mean size of a packet.
-    pub fn packet_bytes(&self) -> usize {
-        self.bytes.len() / self.ends.len()
+    /// How many lines there are before they repeat.
+    pub fn lines(&self) -> usize {
+        self.ends.len() * self.shape.lines
     }
 
     /// So many packets in a row, wherever they begin, hold every series.
