@@ -3,15 +3,17 @@
 //! The one place that knows the crate's types, so that the measurements outlive a change of them.
 
 use statline_series::{Step, Timestamp};
-use statline_statsd::{Arrival, FlushConfig, Limits, Parser, SelfFigures, State, Table};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use statline_statsd::{Arrival, FlushConfig, Grammar, Lane, Limits, Parser, SelfFigures, State, Table};
 
 use crate::Error;
 
 /// A lane and what it is flushed into. Nothing is received or stored.
 pub struct Aggregator {
     parser: Parser,
-    table: Table,
-    spare: Table,
+    lane: Lane,
+    table: Arc<Mutex<Table>>,
     state: State,
     flushes: i64,
 }
@@ -20,10 +22,11 @@ impl Aggregator {
     /// An empty one with room for so many series, and the daemon's defaults otherwise.
     pub fn new(series: usize) -> Result<Self, Error> {
         let limits = Limits { series: series + 1000, ..Limits::default() };
+        let lane = Lane::new(limits.clone());
         Ok(Self {
-            parser: Parser::new(&limits),
-            table: Table::new(limits.clone()),
-            spare: Table::new(limits.clone()),
+            parser: Parser::new(&limits, Grammar::default()),
+            table: lane.table(),
+            lane,
             state: State::new(FlushConfig::default(), &limits)?,
             flushes: 0,
         })
@@ -31,15 +34,15 @@ impl Aggregator {
 
     /// Adds up a packet; answers how many samples were taken from it.
     pub fn receive(&mut self, packet: &[u8]) -> u64 {
-        let counts = self.table.receive(&mut self.parser, packet, Arrival(1), |_refused| {});
-        counts.samples
+        let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
+        table.receive(&mut self.parser, packet, Arrival::at(1), |_refused| {}).samples
     }
 
     /// Closes an interval, as a flush does; answers how many points it gave. They are freed before it returns.
     pub fn close(&mut self) -> usize {
         self.flushes += 1;
-        std::mem::swap(&mut self.table, &mut self.spare);
-        self.state.absorb(&mut self.spare);
+        self.state.absorb(&mut self.lane);
+        self.state.note(&SelfFigures::default());
         let at = Timestamp::from_seconds(1_700_000_000 + 10 * self.flushes);
         self.state.flush(Step::from_millis(10_000).unwrap_or(Step::SECOND), at, &SelfFigures::default()).len()
     }

@@ -30,6 +30,13 @@ struct Bucket {
 
 const EMPTY_BUCKET: Bucket = Bucket { hash: 0, slot: EMPTY, start: 0, length: 0, family: Family::Counter };
 
+/// A search that has begun.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Begun {
+    hash: u64,
+    bucket: Bucket,
+}
+
 /// Names and their slots, which count up from 0.
 #[derive(Debug)]
 pub(crate) struct Slots {
@@ -67,7 +74,37 @@ impl Slots {
     /// The slot of a name that is known.
     #[inline]
     pub(crate) fn find(&self, family: Family, name: &[u8]) -> Option<Slot> {
+        self.find_hashed(self.hash(family, name), family, name)
+    }
+
+    /// Begins to find a name: its hash, and what stands where the search for it begins. Several can be begun before the
+    /// first is ended, so that their memory is waited for together.
+    #[inline]
+    pub(crate) fn begin(&self, family: Family, name: &[u8]) -> Begun {
         let hash = self.hash(family, name);
+        Begun { hash, bucket: self.buckets[position(hash, self.buckets.len() - 1)] }
+    }
+
+    /// The slot of a name that [`Slots::begin`] began to find. Names that were put in meanwhile may be missed.
+    #[inline]
+    pub(crate) fn end(&self, begun: &Begun, family: Family, name: &[u8]) -> Option<Slot> {
+        let Begun { hash, bucket } = begun;
+        if self.is_of(bucket, *hash, family, name) {
+            return Some(bucket.slot);
+        }
+        if bucket.slot == EMPTY { None } else { self.find_hashed(*hash, family, name) }
+    }
+
+    #[inline]
+    fn is_of(&self, bucket: &Bucket, hash: u64, family: Family, name: &[u8]) -> bool {
+        bucket.hash == tag(hash)
+            && bucket.family == family
+            && usize::from(bucket.length) == name.len()
+            && self.text[bucket.start as usize..][..name.len()] == *name
+    }
+
+    #[inline]
+    fn find_hashed(&self, hash: u64, family: Family, name: &[u8]) -> Option<Slot> {
         let mask = self.buckets.len() - 1;
         let mut at = position(hash, mask);
         loop {
@@ -75,11 +112,7 @@ impl Slots {
             if bucket.slot == EMPTY {
                 return None;
             }
-            if bucket.hash == tag(hash)
-                && bucket.family == family
-                && usize::from(bucket.length) == name.len()
-                && self.text[bucket.start as usize..][..name.len()] == *name
-            {
+            if self.is_of(bucket, hash, family, name) {
                 return Some(bucket.slot);
             }
             at = (at + 1) & mask;
@@ -164,6 +197,7 @@ mod tests {
             for (name, family) in names {
                 let family = Family::ALL[family];
                 let known = slots.find(family, name.as_bytes());
+                prop_assert_eq!(slots.end(&slots.begin(family, name.as_bytes()), family, name.as_bytes()), known);
                 prop_assert_eq!(known, model.get(&(family, name.clone())).copied());
                 if known.is_none() {
                     let slot = slots.insert(family, name.as_bytes()).unwrap();

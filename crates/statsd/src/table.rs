@@ -16,7 +16,7 @@ use crate::number::saturating_add;
 use crate::prefixes::Prefixes;
 use crate::quick::{self, QuickLine};
 use crate::set::Set;
-use crate::slots::{Slot, Slots};
+use crate::slots::{Begun, Slot, Slots};
 use crate::timer::Timer;
 use crate::{Limits, Parser, Reason, Refusal};
 
@@ -110,6 +110,18 @@ impl PacketCounts {
     }
 }
 
+/// How many lines are read before the first of them is added up, so that the memory of their series is waited for together.
+const LINES_AHEAD: usize = 16;
+/// With fewer bytes than these there are too few lines for that to be worth it.
+const MANY_LINES: usize = 128;
+
+/// Whether a name that is known is read as itself: without Graphite's tags a `;` must be dropped, though names with other
+/// tags have one.
+#[inline]
+fn is_name(line: &QuickLine<'_>, parser: &Parser) -> bool {
+    parser.grammar().tags.graphite || memchr(b';', line.name).is_none()
+}
+
 impl Table {
     /// An empty table.
     #[must_use]
@@ -132,36 +144,99 @@ impl Table {
         mut refused: impl FnMut(Refusal),
     ) -> PacketCounts {
         let mut counts = PacketCounts::default();
-        let grammar = parser.grammar();
         let mut start = 0;
         while start < packet.len() {
-            if let Some(line) = quick::read(&packet[start..])
-                && let Some(slot) = self.slots.find(line.family, line.name)
-                // Without Graphite's tags a `;` must be dropped, though names with other tags have one.
-                && (grammar.tags.graphite || memchr(b';', line.name).is_none())
+            if packet.len() - start >= MANY_LINES {
+                start = self.receive_ahead(parser, packet, start, arrival, &mut counts, &mut refused);
+            } else if let Some(line) = quick::read(&packet[start..])
+                && let Some(slot) = self.slots.find(line.family, line.name).filter(|_| is_name(&line, parser))
             {
-                self.add_quick(slot, &line, grammar.gauge_deltas, arrival);
+                self.add_quick(slot, &line, parser.grammar().gauge_deltas, arrival);
+                counts.lines += 1;
+                counts.samples += 1;
+                start += line.length;
+            } else {
+                start = self.receive_line(parser, packet, start, arrival, &mut counts, &mut refused);
+            }
+        }
+        counts
+    }
+
+    /// Takes in a few lines that begin at `start`, reading them all before the first is added up; answers where the next
+    /// one begins.
+    fn receive_ahead(
+        &mut self,
+        parser: &mut Parser,
+        packet: &[u8],
+        mut start: usize,
+        arrival: Arrival,
+        counts: &mut PacketCounts,
+        refused: &mut impl FnMut(Refusal),
+    ) -> usize {
+        let mut ahead = [None; LINES_AHEAD];
+        let found = self.look_ahead(&packet[start..], &mut ahead);
+        for (line, begun) in ahead[..found].iter().flatten() {
+            let known = self.slots.end(begun, line.family, line.name);
+            if let Some(slot) = known.filter(|_| is_name(line, parser)) {
+                self.add_quick(slot, line, parser.grammar().gauge_deltas, arrival);
                 counts.lines += 1;
                 counts.samples += 1;
                 start += line.length;
                 continue;
             }
-            let end = memchr(b'\n', &packet[start..]).map_or(packet.len(), |length| start + length);
-            if end > start {
-                counts.lines += 1;
-                parser.line(&packet[start..end], start, arrival.timestamp, &mut |outcome| match self
-                    .take(outcome, arrival)
-                {
+            let next = self.receive_line(parser, packet, start, arrival, counts, refused);
+            if next != start + line.length {
+                // The name reaches over the end of a line.
+                return next;
+            }
+            start = next;
+        }
+        if found < LINES_AHEAD && start < packet.len() {
+            start = self.receive_line(parser, packet, start, arrival, counts, refused);
+        }
+        start
+    }
+
+    /// Takes in the line that begins at `start`, whatever it is; answers where the next one begins.
+    fn receive_line(
+        &mut self,
+        parser: &mut Parser,
+        packet: &[u8],
+        start: usize,
+        arrival: Arrival,
+        counts: &mut PacketCounts,
+        refused: &mut impl FnMut(Refusal),
+    ) -> usize {
+        let end = memchr(b'\n', &packet[start..]).map_or(packet.len(), |length| start + length);
+        if end > start {
+            counts.lines += 1;
+            parser.line(
+                &packet[start..end],
+                start,
+                arrival.timestamp,
+                &mut |outcome| match self.take(outcome, arrival) {
                     Ok(()) => counts.samples += 1,
                     Err(refusal) => {
                         counts.refuse(refusal.reason);
                         refused(refusal);
                     }
-                });
-            }
-            start = end + 1;
+                },
+            );
         }
-        counts
+        (end + 1).min(packet.len())
+    }
+
+    /// Reads the lines of the short form that a text begins with, and begins to find their names; answers how many.
+    #[inline]
+    fn look_ahead<'a>(&self, text: &'a [u8], ahead: &mut [Option<(QuickLine<'a>, Begun)>; LINES_AHEAD]) -> usize {
+        let mut start = 0;
+        for (found, place) in ahead.iter_mut().enumerate() {
+            let Some(line) = text.get(start..).and_then(quick::read) else { return found };
+            start += line.length;
+            let begun = self.slots.begin(line.family, line.name);
+            *place = Some((line, begun));
+        }
+        LINES_AHEAD
     }
 
     #[inline]
@@ -366,6 +441,7 @@ fn index(length: usize) -> u32 {
 mod tests {
     use super::*;
     use crate::Grammar;
+    use proptest::prelude::*;
 
     fn receive(table: &mut Table, packet: &str) -> (PacketCounts, Vec<Reason>) {
         let mut parser = Parser::new(&Limits::default(), Grammar::default());
@@ -386,11 +462,15 @@ mod tests {
         let mut table = Table::new(Limits::default());
         for round in 1..=2 {
             // The second time every name is known, and lines go the short way.
-            let (counts, reasons) = receive(&mut table, "a:1|c:2|c\nb:3|g\nbad\nc:1:x|ms\n\na:4|c\r\n");
+            let packet = "a:1|c:2|c\nb:3|g\nbad\nc:1:x|ms\n\na:4|c\r\n";
+            let (counts, reasons) = receive(&mut table, packet);
             assert_eq!(counts, PacketCounts { lines: 5, samples: 5, bad: 2, limited: 0 });
             assert_eq!(reasons, [Reason::NoValue, Reason::NotANumber]);
             assert_eq!(table.series(), 3);
-            assert_eq!(sum(&table, "a"), 7.0 * f64::from(round));
+            // So many lines that they are read ahead.
+            let (counts, _) = receive(&mut table, &packet.repeat(9));
+            assert_eq!(counts, PacketCounts { lines: 45, samples: 45, bad: 18, limited: 0 });
+            assert_eq!(sum(&table, "a"), 70.0 * f64::from(round));
         }
     }
 
@@ -452,6 +532,40 @@ mod tests {
         timed.sort_unstable_by_key(|(family, _)| *family);
         assert_eq!(timed, [(Family::Counter, 3.0), (Family::Gauge, 6.0)]);
         assert_eq!((table.series(), table.open.events.len()), (0, 1));
+    }
+
+    proptest! {
+        #[test]
+        fn lines_that_are_read_ahead_say_what_they_say_alone(
+            lines in proptest::collection::vec(
+                prop_oneof![
+                    6 => "[ab;t=]{0,3}:[0-9]{1,2}\\|(c|g|ms)(\\|@0.5)?\r?",
+                    1 => "[ab:|1cgms@.#;=]{0,12}",
+                ],
+                0..60,
+            ),
+        ) {
+            let (mut together, mut alone) = (Table::new(Limits::default()), Table::new(Limits::default()));
+            for _ in 0..2 {
+                let (counts, reasons) = receive(&mut together, &lines.join("\n"));
+                let mut expected = (PacketCounts::default(), Vec::new());
+                for line in &lines {
+                    let (one, mut refused) = receive(&mut alone, line);
+                    expected.0.lines += one.lines;
+                    expected.0.samples += one.samples;
+                    expected.0.bad += one.bad;
+                    expected.1.append(&mut refused);
+                }
+                prop_assert_eq!((counts, reasons), expected);
+            }
+            for slot in 0..alone.series() {
+                let (family, name) = alone.slots.name(slot as Slot);
+                let other = together.slots.find(family, name.as_bytes()).unwrap();
+                let (one, all) = (alone.open.cells[slot], together.open.cells[other as usize]);
+                prop_assert_eq!((one.sum, one.at == UNTOUCHED), (all.sum, all.at == UNTOUCHED));
+            }
+            prop_assert_eq!(alone.series(), together.series());
+        }
     }
 
     #[test]
