@@ -7,6 +7,7 @@
 //! * [`table`]: a receiver thread adds samples up in a [`Table`] of its own
 //! * [`state`]: a flush drains the tables into the [`State`], which remembers gauges and idle series
 //! * [`flush`]: the state becomes a batch of points, under the names that etsy's server gives them
+//! * [`mapping`]: metrics that a mapping file names become Prometheus metrics instead
 //!
 //! The reference for what a line means and what a flush emits is etsy's statsd. Where its behaviour would crash, lie or
 //! grow without a bound, a line is refused with a [`Reason`] instead.
@@ -20,6 +21,7 @@ pub mod gauge;
 pub mod key;
 pub mod limits;
 pub mod line;
+pub mod mapping;
 mod names;
 pub mod number;
 pub mod refusal;
