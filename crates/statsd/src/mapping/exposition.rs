@@ -88,10 +88,12 @@ impl Format {
         let help = family.help.as_deref().unwrap_or(DEFAULT_HELP);
         let (header, kind) = match (self, family.kind) {
             // OpenMetrics names a counter without its suffix, and knows no counter that has none.
-            (Self::OpenMetrics, FamilyKind::Counter) => match name.strip_suffix("_total") {
-                Some(header) => (header, "counter"),
-                None => (name, "unknown"),
-            },
+            (Self::OpenMetrics, FamilyKind::Counter) => {
+                match name.strip_suffix("_total").filter(|header| !header.is_empty()) {
+                    Some(header) => (header, "counter"),
+                    None => (name, "unknown"),
+                }
+            }
             (_, kind) => (name, kind.as_str()),
         };
         out.push_str("# HELP ");
