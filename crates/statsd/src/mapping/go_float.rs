@@ -7,6 +7,10 @@ pub fn go_float(value: f64) -> String {
     if value.is_nan() {
         return "NaN".to_owned();
     }
+    if value == 0.0 {
+        // Without the sign, as in the text formats.
+        return "0".to_owned();
+    }
     if value.is_infinite() {
         return if value > 0.0 { "+Inf" } else { "-Inf" }.to_owned();
     }
@@ -28,7 +32,7 @@ mod tests {
     fn numbers_are_printed_as_go_prints_them() {
         for (value, text) in [
             (0.0, "0"),
-            (-0.0, "-0"),
+            (-0.0, "0"),
             (-1.0, "-1"),
             (0.1, "0.1"),
             (1e5, "100000"),

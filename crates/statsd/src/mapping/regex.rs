@@ -63,55 +63,37 @@ struct Translator<'p> {
     rest: Chars<'p>,
     out: String,
     groups: Vec<Option<String>>,
+    /// Flags that were just read. A repetition after them is of what stands before them.
+    flags: String,
     /// Whether a `*`, `+`, `?` or count was just read.
     after_repetition: bool,
 }
 
 impl<'p> Translator<'p> {
     fn new(pattern: &'p str) -> Self {
-        Self { rest: pattern.chars(), out: String::new(), groups: vec![None], after_repetition: false }
+        let (out, flags) = (String::new(), String::new());
+        Self { rest: pattern.chars(), out, groups: vec![None], flags, after_repetition: false }
     }
 
     fn run(mut self) -> Result<(String, Vec<Option<String>>), String> {
         while let Some(c) = self.rest.next() {
-            let repeats = match c {
-                '*' | '+' | '?' => {
-                    self.repetition(&c.to_string())?;
-                    true
-                }
-                '{' => match self.count()? {
-                    Some(count) => {
-                        self.repetition(&count)?;
-                        true
-                    }
-                    None => {
-                        self.literal('{');
-                        false
-                    }
-                },
-                '\\' => {
-                    self.escape()?;
-                    false
-                }
-                '[' => {
-                    self.class()?;
-                    false
-                }
-                '(' => {
-                    self.group()?;
-                    false
-                }
-                ')' | '^' | '$' | '.' | '|' => {
-                    self.out.push(c);
-                    false
-                }
-                c => {
-                    self.literal(c);
-                    false
-                }
-            };
+            let count = if c == '{' { self.count()? } else { None };
+            let repeats = count.is_some() || matches!(c, '*' | '+' | '?');
+            if !repeats {
+                self.out.push_str(&std::mem::take(&mut self.flags));
+            }
+            match (c, count) {
+                (_, Some(count)) => self.repetition(&count)?,
+                ('*' | '+' | '?', None) => self.repetition(&c.to_string())?,
+                ('\\', None) => self.escape()?,
+                ('[', None) => self.class()?,
+                ('(', None) => self.group()?,
+                (')' | '^' | '$' | '.' | '|', None) => self.out.push(c),
+                (c, None) => self.literal(c),
+            }
             self.after_repetition = repeats;
         }
+        self.out.push_str(&self.flags);
         Ok((self.out, self.groups))
     }
 
@@ -218,7 +200,12 @@ impl<'p> Translator<'p> {
             return Ok(());
         }
         let dash = if off.is_empty() { "" } else { "-" };
-        let _ = write!(self.out, "(?{on}{dash}{off}{closing}");
+        let written = format!("(?{on}{dash}{off}{closing}");
+        if closing == ')' {
+            self.flags.push_str(&written);
+        } else {
+            self.out.push_str(&written);
+        }
         Ok(())
     }
 
@@ -237,6 +224,7 @@ impl<'p> Translator<'p> {
             self.out.push(']');
             return Ok(());
         }
+        // `\\B` between the bytes of a character beyond ASCII is a place here and none in Go; names have no such characters.
         for (name, anchor) in [("A", "\\A"), ("z", "\\z"), ("b", "(?-u:\\b)"), ("B", "(?-u:\\B)")] {
             if self.take(name) {
                 self.out.push_str(anchor);
@@ -406,6 +394,8 @@ mod tests {
             (r"\x41\x{42}\103\t", "ABC\t", Some("ABC\t")),
             (r"[[:alpha:]]+\pL", "ab", Some("ab")),
             (r"\bb", "é b", Some("b")),
+            (r"b\Bc", "bc", Some("bc")),
+            (r"\W(?i)+A", "--a", Some("--a")),
             (r"$^", "", Some("")),
             (r"a$", "a\n", None),
         ] {

@@ -132,6 +132,31 @@ fn thousands_of_names_are_mapped_as_statsd_exporter_maps_them() {
 }
 
 #[test]
+fn expressions_by_chance_are_refused_and_matched_as_in_go() {
+    let Some(oracle) = Oracle::build() else { return };
+    let mut random = fastrand::Rng::with_seed(SEED + 2);
+    let cases: Vec<Case> = (0..5_000)
+        .map(|_| {
+            let expression = generate::expression(&mut random).replace('\'', "''");
+            Case {
+                config: format!(
+                    "mappings:\n- match: '{expression}'\n  match_type: regex\n  name: matched\n  labels: {{whole: 'x$0', one: 'x$1', two: 'x$2', named: 'x$n'}}\n"
+                ),
+                queries: ["a", "b", "ab", "a.b", "aé-A_", "AB", "", "-", "{2}", "a&&b", "é", "a b", "<a>", "Σ.\u{212a}k", "0.\0"]
+                    .map(|name| ("counter".to_owned(), name.to_owned()))
+                    .to_vec(),
+                events: Vec::new(),
+            }
+        })
+        .collect();
+    let answers = oracle.ask(&cases);
+    let refused = answers.iter().filter(|answer| !answer.error.is_empty()).count();
+    let mapped: usize = cases.iter().zip(answers).map(|(case, answer)| compare_mappings(case, answer)).sum();
+    println!("{} expressions, {refused} refused, {mapped} matches", cases.len());
+    assert!(refused > 500 && mapped > 5_000);
+}
+
+#[test]
 fn broken_files_are_refused_by_both() {
     let Some(oracle) = Oracle::build() else { return };
     let case = |config: &&str| Case { config: (*config).to_owned(), ..Case::default() };
