@@ -5,10 +5,14 @@
 //! the intervals that they belong to. The server's own figures come last. All other points of a flush carry the same
 //! instant.
 
+use std::sync::PoisonError;
+
 use statline_series::{Batch, SeriesKey, SketchRow, Step, Timestamp};
 
 use crate::FlushConfig;
 use crate::known::Id;
+use crate::mapped;
+use crate::mapping::Registry;
 use crate::names::{self, Figure, Name, Names};
 use crate::state::{State, TIMED_FLUSHES, Timed};
 use crate::table::Family;
@@ -71,10 +75,14 @@ impl State {
                 + self.sets.len()
                 + self.own_keys.len(),
         );
-        self.emitted = self.flush_counters(&mut points)
-            + self.flush_timers(&mut points)
-            + self.flush_gauges(&mut points)
+        let registry = self.mapper.registry();
+        let mut registry = registry.lock().unwrap_or_else(PoisonError::into_inner);
+        self.emitted = self.flush_counters(&mut points, &mut registry)
+            + self.flush_timers(&mut points, &mut registry)
+            + self.flush_gauges(&mut points, &mut registry)
             + self.flush_sets(&mut points);
+        mapped::flush(&mut registry, at, &mut points.batch);
+        drop(registry);
         self.flush_timed(&mut points);
         self.flush_own(&mut points, figures);
         points.batch.events = std::mem::take(&mut self.events);
@@ -85,18 +93,18 @@ impl State {
         points.batch
     }
 
-    fn flush_counters(&mut self, points: &mut Points) -> usize {
+    fn flush_counters(&mut self, points: &mut Points, registry: &mut Registry) -> usize {
         let forgets_idle = self.config.delete_counters;
         let names = &self.names.counter;
         let mut emitted = 0;
         for (_, entry) in self.counters.iter_mut() {
             entry.idle = if entry.value.touched { 0 } else { entry.idle.saturating_add(1) };
             let counter = entry.value.take();
-            if entry.idle > 0 && forgets_idle {
-                continue;
+            if let Some(metric) = entry.identity.metric() {
+                mapped::count(registry, metric, counter, points.at);
             }
+            let Some(keys) = entry.identity.keys().filter(|_| entry.idle == 0 || !forgets_idle) else { continue };
             emitted += 1;
-            let Some(keys) = entry.identity.keys() else { continue };
             // The keys are one or two: a count is emitted only when it is asked for.
             for ((key, name), value) in keys.iter().zip(names).zip([counter.sum / points.seconds, counter.sum]) {
                 points.push(key, name, value);
@@ -105,18 +113,18 @@ impl State {
         emitted
     }
 
-    fn flush_timers(&mut self, points: &mut Points) -> usize {
+    fn flush_timers(&mut self, points: &mut Points, registry: &mut Registry) -> usize {
         let forgets_idle = self.config.delete_timers;
         let Self { timers, names, config, scratch, .. } = self;
         let mut emitted = 0;
         for (_, entry) in timers.iter_mut() {
             let is_idle = entry.value.timer.is_empty();
             entry.idle = if is_idle { entry.idle.saturating_add(1) } else { 0 };
-            if is_idle && forgets_idle {
-                continue;
+            if let Some(metric) = entry.identity.metric() {
+                mapped::observe(registry, metric, &entry.value.timer, points.at);
             }
-            emitted += 1;
-            if let Some(keys) = entry.identity.keys() {
+            if let Some(keys) = entry.identity.keys().filter(|_| !is_idle || !forgets_idle) {
+                emitted += 1;
                 push_timer(points, keys, names, config, &mut entry.value, scratch);
             }
             entry.value.timer.clear();
@@ -124,7 +132,7 @@ impl State {
         emitted
     }
 
-    fn flush_gauges(&mut self, points: &mut Points) -> usize {
+    fn flush_gauges(&mut self, points: &mut Points, registry: &mut Registry) -> usize {
         let Self { gauges, names, config, .. } = self;
         let mut emitted = 0;
         for (_, entry) in gauges.iter_mut() {
@@ -133,12 +141,15 @@ impl State {
             let gauge = level.open.take();
             let is_idle = gauge.is_untouched();
             entry.idle = if is_idle { entry.idle.saturating_add(1) } else { 0 };
+            if let Some(metric) = entry.identity.metric() {
+                mapped::move_gauge(registry, metric, gauge, points.at);
+            }
             if is_idle && was_forgotten {
                 continue;
             }
-            emitted += 1;
             level.value = gauge.level(if was_forgotten { 0.0 } else { level.value });
             if let Some([key]) = entry.identity.keys() {
+                emitted += 1;
                 points.push(key, &names.gauge[0], level.value);
             }
         }
@@ -156,8 +167,8 @@ impl State {
             if entry.idle > 0 && forgets_idle {
                 continue;
             }
-            emitted += 1;
             if let Some([key]) = entry.identity.keys() {
+                emitted += 1;
                 points.push(key, name, set.len() as f64);
             }
         }

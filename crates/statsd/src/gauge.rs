@@ -86,6 +86,12 @@ impl Gauge {
         self.set.map(|(arrival, _)| arrival)
     }
 
+    /// What it was set to, if it was, and by how much it was moved since.
+    #[must_use]
+    pub fn parts(&self) -> (Option<f64>, f64) {
+        (self.set.map(|(_, value)| value), self.delta)
+    }
+
     /// The level, upon the one that the interval began with.
     #[must_use]
     pub fn level(&self, before: f64) -> f64 {

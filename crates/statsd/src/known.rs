@@ -4,11 +4,13 @@
 //! series cost their keys and little more.
 
 use std::hash::BuildHasher;
+use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 use statline_series::SeriesKey;
 
+use crate::mapping::Mapped;
 use crate::names::{self, Name};
 
 /// The number of a series in its family.
@@ -19,8 +21,13 @@ pub(crate) type Id = u32;
 pub(crate) enum Identity {
     /// It becomes points under these keys, one for each name.
     Path(Keys),
-    /// A mapping rule took it.
-    Mapped(Box<str>),
+    /// A mapping rule took it: made something else of it, or dropped it.
+    Mapped {
+        /// What it is called in statsd.
+        series: Box<str>,
+        /// What it is in Prometheus.
+        metric: Option<Arc<Mapped>>,
+    },
 }
 
 /// The keys of a series' points, in the order of the names.
@@ -60,7 +67,7 @@ impl Identity {
     pub(crate) fn keys(&self) -> Option<&[SeriesKey]> {
         match self {
             Self::Path(keys) => Some(keys.as_slice()),
-            Self::Mapped(_) => None,
+            Self::Mapped { .. } => None,
         }
     }
 
@@ -68,7 +75,7 @@ impl Identity {
     fn is(&self, first: &Name, series: &str) -> bool {
         match self {
             Self::Path(keys) => keys.as_slice().first().is_some_and(|key| first.is_of(key, series)),
-            Self::Mapped(name) => **name == *series,
+            Self::Mapped { series: known, .. } => **known == *series,
         }
     }
 
@@ -76,7 +83,7 @@ impl Identity {
     pub(crate) fn series(&self, first: &Name) -> String {
         match self {
             Self::Path(keys) => keys.as_slice().first().map(|key| first.strip(key)).unwrap_or_default(),
-            Self::Mapped(name) => name.to_string(),
+            Self::Mapped { series, .. } => series.to_string(),
         }
     }
 }
@@ -210,7 +217,7 @@ mod tests {
             assert_eq!(known.find(first, "a.c"), None);
             assert_eq!(known.remove(first, ids[1]).unwrap().value, "a.b");
             assert_eq!((known.find(first, "a.b"), known.len()), (None, 4));
-            let mapped = known.insert("a.b", Identity::Mapped("a.b".into()), "new".to_owned());
+            let mapped = known.insert("a.b", Identity::Mapped { series: "a.b".into(), metric: None }, "new".to_owned());
             assert_eq!((known.find(first, "a.b"), mapped), (Some(mapped), ids[1]), "a number is used again");
         }
     }

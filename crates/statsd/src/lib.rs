@@ -8,6 +8,7 @@
 //! * [`lane`]: a flush takes what happened from each thread's table
 //! * [`state`]: into the [`State`], which remembers gauges and idle series
 //! * [`flush`]: which becomes a batch of points, under the names that etsy's server gives them
+//! * [`mapping`]: series that a mapping file names become Prometheus metrics instead
 //!
 //! [`snapshot`] carries a state over a restart; [`inspect`] shows it; [`prefixes`] says who uses it up.
 //!
@@ -27,6 +28,8 @@ mod known;
 pub mod lane;
 pub mod limits;
 pub mod line;
+mod mapped;
+pub mod mapping;
 mod names;
 pub mod number;
 pub mod prefixes;

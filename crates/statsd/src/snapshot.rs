@@ -7,12 +7,12 @@ use serde::{Deserialize, Serialize};
 use statline_series::{Event, SeriesKey, Sketch, Timestamp};
 use thiserror::Error;
 
-use crate::State;
 use crate::gauge::Gauge;
 use crate::set::{Estimator, Set};
 use crate::state::AtInstant;
 use crate::table::{Family, TimedKey};
 use crate::timer::{Many, Timer};
+use crate::{State, mapping};
 
 /// The version of what is written; a file of another one is refused.
 const VERSION: u32 = 1;
@@ -38,6 +38,7 @@ struct Snapshot {
     sets: Vec<Saved<SavedSet>>,
     timed: Vec<(u8, String, i64, f64, u32)>,
     events: Vec<Event>,
+    mapped: mapping::Saved,
 }
 
 /// A series, and what its open interval holds if anything.
@@ -91,6 +92,7 @@ impl State {
                 })
                 .collect(),
             events: self.events.clone(),
+            mapped: self.mapper.lock().save(),
         };
         let mut bytes = VERSION.to_le_bytes().to_vec();
         bytes.extend(postcard::to_stdvec(&snapshot).map_err(|error| SnapshotError::Damaged(error.to_string()))?);
@@ -122,7 +124,8 @@ impl State {
             let Some(id) = self.bind(Family::Counter, &saved.series) else { continue };
             if let Some(entry) = self.counters.get_mut(id) {
                 entry.idle = saved.idle;
-                if let Some(sum) = saved.open.filter(|_| goes_on) {
+                // A total that only grows takes what came in, whenever it is flushed.
+                if let Some(sum) = saved.open.filter(|_| goes_on || entry.identity.metric().is_some()) {
                     entry.value.add(sum);
                 }
             }
@@ -134,7 +137,7 @@ impl State {
                 entry.value.value = level;
                 match saved.open {
                     // It arrived before whatever arrives now.
-                    Some(open) if goes_on => entry.value.open = open.before_all(),
+                    Some(open) if goes_on || entry.identity.metric().is_some() => entry.value.open = open.before_all(),
                     Some(open) => {
                         entry.value.value = open.level(level);
                         entry.idle = 0;
@@ -147,7 +150,8 @@ impl State {
             let Some(id) = self.bind(Family::Timer, &saved.series) else { continue };
             if let Some(entry) = self.timers.get_mut(id) {
                 entry.idle = saved.idle;
-                if let Some(open) = saved.open.filter(|_| goes_on).and_then(SavedTimer::timer) {
+                let is_taken = goes_on || entry.identity.metric().is_some();
+                if let Some(open) = saved.open.filter(|_| is_taken).and_then(SavedTimer::timer) {
                     entry.value.timer = open;
                 }
             }
@@ -169,6 +173,7 @@ impl State {
         if goes_on {
             self.events = snapshot.events;
         }
+        self.mapper.lock().restore(snapshot.mapped);
         Ok(goes_on)
     }
 

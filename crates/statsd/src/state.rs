@@ -4,6 +4,7 @@
 //! The flusher owns one state. At a flush it absorbs each thread's lane into it, then closes the interval.
 
 use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
 
 use foldhash::fast::RandomState;
 use statline_series::{Event, SeriesKey, Step, Timestamp};
@@ -12,6 +13,8 @@ use crate::counter::Counter;
 use crate::gauge::Gauge;
 use crate::known::{Entry, Id, Identity, Known};
 use crate::lane::Lane;
+use crate::mapped::Mapper;
+use crate::mapping::{Registry, Rules};
 use crate::names::{self, Name, Names};
 use crate::number::saturating_add;
 use crate::prefixes::Prefixes;
@@ -57,6 +60,7 @@ pub struct State {
     pub(crate) timed: HashMap<TimedKey, AtInstant, RandomState>,
     pub(crate) events: Vec<Event>,
     pub(crate) prefixes: Prefixes,
+    pub(crate) mapper: Mapper,
     pub(crate) own_keys: Vec<SeriesKey>,
     pub(crate) config: FlushConfig,
     pub(crate) names: Names,
@@ -90,6 +94,7 @@ impl State {
             timed: HashMap::default(),
             events: Vec::new(),
             prefixes: Prefixes::new(limits),
+            mapper: Mapper::new(limits.series),
             own_keys: own_keys(&names, &config),
             config,
             names,
@@ -145,7 +150,7 @@ impl State {
             self.was_full = true;
             return None;
         }
-        self.take_in(family, series)
+        self.take_in(family, series, self.mapper.identify(family, series))
     }
 
     fn find(&self, family: Family, series: &str) -> Option<Id> {
@@ -157,20 +162,57 @@ impl State {
         }
     }
 
-    fn take_in(&mut self, family: Family, series: &str) -> Option<Id> {
+    /// Takes in a series, as what a mapping rule makes of it or as points under its own names.
+    fn take_in(&mut self, family: Family, series: &str, mapped: Option<Identity>) -> Option<Id> {
         let Self { counters, gauges, timers, sets, names, config, .. } = self;
+        let or_path = |path: Option<Identity>| mapped.or(path);
         Some(match family {
             Family::Counter => {
-                counters.insert(series, Identity::path(names.counter.iter(), series)?, Counter::default())
+                let identity = or_path(Identity::path(names.counter.iter(), series))?;
+                counters.insert(series, identity, Counter::default())
             }
-            Family::Gauge => gauges.insert(series, Identity::path(names.gauge.iter(), series)?, Level::default()),
+            Family::Gauge => {
+                let identity = or_path(Identity::path(names.gauge.iter(), series))?;
+                gauges.insert(series, identity, Level::default())
+            }
             Family::Timer => {
                 let histogram = histogram_of(config, names, series);
-                let identity = Identity::path(timer_names(names, histogram), series)?;
+                let identity = or_path(Identity::path(timer_names(names, histogram), series))?;
                 timers.insert(series, identity, Timed { timer: Timer::default(), histogram })
             }
-            Family::Set => sets.insert(series, Identity::path(names.set.iter(), series)?, Set::default()),
+            Family::Set => sets.insert(series, or_path(Identity::path(names.set.iter(), series))?, Set::default()),
         })
+    }
+
+    /// Maps series by other rules from now on, or by none. What is mapped already goes where the new rules say; a gauge
+    /// takes its level with it.
+    pub fn set_rules(&mut self, rules: Option<Arc<Rules>>) {
+        self.mapper.set_rules(rules);
+        let Self { counters, gauges, timers, names, mapper, .. } = self;
+        for (_, entry) in counters.iter_mut() {
+            let series = entry.identity.series(&names.counter[0]);
+            let path = || Identity::path(names.counter.iter(), &series);
+            change(&mut entry.identity, mapper.identify(Family::Counter, &series).or_else(path));
+        }
+        for (_, entry) in gauges.iter_mut() {
+            let series = entry.identity.series(&names.gauge[0]);
+            let path = || Identity::path(names.gauge.iter(), &series);
+            change(&mut entry.identity, mapper.identify(Family::Gauge, &series).or_else(path));
+            if entry.value.open.is_untouched() {
+                entry.value.open.set(entry.value.value, crate::Arrival::at(0));
+            }
+        }
+        for (_, entry) in timers.iter_mut() {
+            let series = entry.identity.series(&names.timer[0].name);
+            let path = || Identity::path(timer_names(names, entry.value.histogram), &series);
+            change(&mut entry.identity, mapper.identify(Family::Timer, &series).or_else(path));
+        }
+    }
+
+    /// The metrics that mapping rules have made, as of the last flush.
+    #[must_use]
+    pub fn registry(&self) -> Arc<Mutex<Registry>> {
+        self.mapper.registry()
     }
 
     /// Adds to a counter; whether there is one of that number.
@@ -223,7 +265,7 @@ impl State {
 
     /// Counts something of the server's own, such as `statsd.kernel_drops`; no limit holds it back.
     pub fn add_count(&mut self, name: &str, count: f64) {
-        let known = self.find(Family::Counter, name).or_else(|| self.take_in(Family::Counter, name));
+        let known = self.find(Family::Counter, name).or_else(|| self.take_in(Family::Counter, name, None));
         if let Some(id) = known {
             self.count(id, count);
         }
@@ -231,7 +273,7 @@ impl State {
 
     /// Sets a gauge of the server's own; no limit holds it back.
     pub(crate) fn set_gauge(&mut self, name: &str, level: f64) {
-        let known = self.find(Family::Gauge, name).or_else(|| self.take_in(Family::Gauge, name));
+        let known = self.find(Family::Gauge, name).or_else(|| self.take_in(Family::Gauge, name, None));
         if let Some(entry) = known.and_then(|id| self.gauges.get_mut(id)) {
             entry.value.open.set(level, crate::Arrival::at(u64::MAX));
         }
@@ -292,6 +334,13 @@ fn histogram_of(config: &FlushConfig, names: &Names, series: &str) -> Option<u8>
     }
     let found = config.histogram.iter().position(|histogram| series.contains(&histogram.metric));
     found.and_then(|index| u8::try_from(index).ok())
+}
+
+/// Puts a new identity in an old one's place.
+fn change(identity: &mut Identity, new: Option<Identity>) {
+    if let Some(new) = new {
+        *identity = new;
+    }
 }
 
 /// Gives every series that becomes points new keys. One of which no keys can be made is forgotten.
