@@ -11,10 +11,11 @@ use statline_series::{Batch, SeriesKey, Step, TimeRange, Timestamp};
 use statline_statsd::{SelfFigures, State};
 use statline_store::{Refused, Selection, Store, StoreError};
 use thiserror::Error;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::clock;
+use crate::console::{Ask, Flushes};
 use crate::receive::{ReceiveTotals, Receivers, Stopped};
 
 /// The series that every flush writes, in the legacy namespace and in the other, by which a restart knows when the last
@@ -48,6 +49,8 @@ pub struct Flusher {
     waiting: Vec<Batch>,
     last: Last,
     flushed: watch::Sender<Option<Timestamp>>,
+    /// What the console asks.
+    asks: mpsc::Receiver<Ask>,
 }
 
 /// What the last flush left behind.
@@ -61,7 +64,8 @@ struct Last {
 }
 
 impl Flusher {
-    /// A flusher that goes on after the last flush that the store remembers. `flushed` is told of each flush.
+    /// A flusher that goes on after the last flush that the store remembers. `flushed` is told of each flush; `asks` are
+    /// answered from the open interval.
     ///
     /// # Errors
     /// When the store cannot be asked.
@@ -72,13 +76,14 @@ impl Flusher {
         step: Step,
         max_waiting_points: usize,
         flushed: watch::Sender<Option<Timestamp>>,
+        asks: mpsc::Receiver<Ask>,
     ) -> Result<Self, StoreError> {
         let before = last_flush_in(store.as_ref()).await?;
         // A mark from the future (the clock was wrong then) must not silence the flushes of today.
         let before = before.filter(|at| *at <= clock::now().offset(step.millis()));
         let open_since = clock::now().align_down(step);
         let (waiting, last) = (Vec::new(), Last::default());
-        Ok(Self { receivers, state, store, step, before, open_since, max_waiting_points, waiting, last, flushed })
+        Ok(Self { receivers, state, store, step, before, open_since, max_waiting_points, waiting, last, flushed, asks })
     }
 
     /// Flushes until it is told to stop, then once more for what had been received by then.
@@ -97,16 +102,35 @@ impl Flusher {
             tokio::select! {
                 () = stop.cancelled() => break,
                 () = tokio::time::sleep(sleep) => {}
+                Some(ask) = self.asks.recv() => self.answer(ask),
             }
             if clock::now() >= boundary {
                 let at = clock::now().align_down(self.step);
-                let mut refused = 0;
-                self.receivers.collect(|table| refused += self.state.absorb(table));
-                report_limited(refused);
+                self.collect();
                 self.flush(at).await;
             }
         }
         Ok(self.finish().await?)
+    }
+
+    /// Takes in what the receivers have gathered.
+    fn collect(&mut self) {
+        let mut refused = 0;
+        self.receivers.collect(|table| refused += self.state.absorb(table));
+        report_limited(refused);
+    }
+
+    /// Answers the console from what the open interval has gathered up to now.
+    fn answer(&mut self, ask: Ask) {
+        self.collect();
+        let open = self.receivers.stats().totals().since(&self.last.totals);
+        let flushes = Flushes {
+            stored_at: *self.flushed.borrow(),
+            failed_at: self.last.failed_at,
+            millis: self.last.took.as_secs_f64() * 1000.0,
+            points: self.last.points,
+        };
+        ask.answer(&mut self.state, &open, flushes);
     }
 
     /// The first multiple of the step that is in the future and after the last flush.

@@ -6,6 +6,7 @@
 //!   (with [`number`] for values and [`key`] for names and tags)
 //! * [`table`]: a receiver thread adds samples up in a [`Table`] of its own
 //! * [`state`]: a flush drains the tables into the [`State`], which remembers gauges and idle series
+//! * [`inspect`]: the management console looks into the state
 //! * [`flush`]: the state becomes a batch of points, under the names that etsy's server gives them
 //!
 //! The reference for what a line means and what a flush emits is etsy's statsd. Where its behaviour would crash, lie or
@@ -17,6 +18,7 @@ pub mod config;
 pub mod counter;
 pub mod flush;
 pub mod gauge;
+pub mod inspect;
 pub mod key;
 pub mod limits;
 pub mod line;
