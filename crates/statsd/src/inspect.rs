@@ -170,7 +170,7 @@ mod tests {
 
     #[test]
     fn the_open_interval_is_shown_by_name() {
-        let mut state = state(&["b:1|c\na:2|c|@0.5", "t:3:1:2|ms", "g:5|g\ng:+1|g", "s:x:1|s", "s:y|s"]);
+        let mut state = state(&["b:1|c\na:2|c|@0.5", "t:3:1:2|ms", "g:5|g\ng:+1|g", "s:x|s:1|s", "s:y|s"]);
         assert_eq!(state.counters(9), listing([("a".to_owned(), 4.0), ("b".to_owned(), 1.0)], 0));
         assert_eq!(state.counters(1), listing([("a".to_owned(), 4.0)], 1));
         assert_eq!(state.gauges(9), listing([("g".to_owned(), 6.0)], 0));

@@ -166,14 +166,16 @@ impl Sockets {
                     tracing::warn!(descriptor, "an inherited socket has one thread, whatever statsd.receivers is");
                 }
                 let drops = Drops::inherited(&socket, &config.drops_directory).map_err(unusable)?;
-                prepare_udp(&socket, config.receive_buffer).map_err(unusable)?;
+                enlarge_receive_buffer(&socket, config.receive_buffer).map_err(unusable)?;
+                report_and_time_out(&socket).map_err(unusable)?;
                 tell_granted(&socket, address, config.receive_buffer).map_err(unusable)?;
                 socket.set_nonblocking(false).map_err(unusable)?;
                 self.udp.push(address);
                 self.datagrams.push(DatagramSocket { socket, at_stop: AtStop::Leave, drops });
             }
             Bound::UnixDatagram(path) => {
-                prepare_unix_datagram(&socket, config.receive_buffer).map_err(unusable)?;
+                enlarge_receive_buffer(&socket, config.receive_buffer).map_err(unusable)?;
+                prepare_unix_datagram(&socket).map_err(unusable)?;
                 socket.set_nonblocking(false).map_err(unusable)?;
                 self.unix.push(path);
                 self.datagrams.push(DatagramSocket { socket, at_stop: AtStop::Leave, drops: Drops::default() });
@@ -234,19 +236,33 @@ fn open_one_udp(address: SocketAddr, options: UdpOptions) -> io::Result<Socket> 
     if options.shared {
         socket.set_reuse_port(true)?;
     }
-    prepare_udp(&socket, options.receive_buffer)?;
+    set_receive_buffer(&socket, options.receive_buffer)?;
+    report_and_time_out(&socket)?;
     socket.bind(&address.into())?;
     Ok(socket)
 }
 
-fn prepare_udp(socket: &Socket, receive_buffer: usize) -> io::Result<()> {
-    set_receive_buffer(socket, receive_buffer)?;
+fn report_and_time_out(socket: &Socket) -> io::Result<()> {
     recvmmsg::report_drops(socket.as_fd())?;
     socket.set_read_timeout(Some(RECEIVE_TIMEOUT))
 }
 
 fn set_receive_buffer(socket: &Socket, bytes: usize) -> io::Result<()> {
     recvmmsg::force_receive_buffer(socket.as_fd(), bytes).or_else(|_| socket.set_recv_buffer_size(bytes))
+}
+
+/// Sizes the buffer of a socket that was passed, but never below what the service manager has given it, which may be more than
+/// this process could ask for.
+fn enlarge_receive_buffer(socket: &Socket, bytes: usize) -> io::Result<()> {
+    let granted = socket.recv_buffer_size()? / 2;
+    if granted >= bytes || recvmmsg::force_receive_buffer(socket.as_fd(), bytes).is_ok() {
+        return Ok(());
+    }
+    let most = fs::read_to_string("/proc/sys/net/core/rmem_max").ok().and_then(|most| most.trim().parse().ok());
+    match most.map(|most: usize| most.min(bytes)) {
+        Some(most) if most > granted => socket.set_recv_buffer_size(most),
+        _ => Ok(()),
+    }
 }
 
 /// Says so when the kernel grants a smaller buffer than was asked for.
@@ -289,16 +305,16 @@ fn open_unix(path: &Path, kind: Type, config: &ReceiveConfig) -> io::Result<(Soc
         socket.listen(BACKLOG)?;
         socket.set_nonblocking(true)?;
     } else {
-        prepare_unix_datagram(&socket, config.receive_buffer)?;
+        set_receive_buffer(&socket, config.receive_buffer)?;
+        prepare_unix_datagram(&socket)?;
     }
     Ok((socket, file))
 }
 
 /// With senders' credentials, the kernel's control messages leave no room for descriptors that a sender might pass, so that
 /// it cannot fill our table of them.
-fn prepare_unix_datagram(socket: &Socket, receive_buffer: usize) -> io::Result<()> {
+fn prepare_unix_datagram(socket: &Socket) -> io::Result<()> {
     socket.set_passcred(true)?;
-    set_receive_buffer(socket, receive_buffer)?;
     socket.set_read_timeout(Some(RECEIVE_TIMEOUT))
 }
 
