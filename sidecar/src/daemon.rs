@@ -1,14 +1,13 @@
 //! Starts everything in the order in which it is needed, and stops it in the order in which nothing is lost.
 //!
-//! Start: store, sockets, receivers, flusher, servers. Stop: no new connections, what the kernel handed over is received
+//! Start: store, sockets (those that a service manager passed are used as they are), receivers, flusher, servers. Stop: no new connections, what the kernel handed over is received
 //! and flushed, carbon connections append what they read, servers finish their answers, the store closes.
 
-use std::error::Error as _;
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arrow_flight::flight_service_server::FlightServiceServer;
 use axum::serve::ListenerExt;
@@ -19,7 +18,7 @@ use statline_store::{EmbeddedStore, Store, StoreError};
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::server::TcpIncoming;
@@ -28,12 +27,14 @@ use tonic::transport::{Certificate, Identity, Server, ServerTlsConfig};
 use crate::access::Access;
 use crate::carbon;
 use crate::config::{self, Config};
+use crate::console::{self, Console};
 use crate::engine::Engine;
 use crate::flight::Flight;
 use crate::flusher::{FlushError, Flusher};
 use crate::http::{self, Shared};
 use crate::keeper::Keeper;
-use crate::receive::{ReceiveConfig, ReceiveError, Receivers};
+use crate::receive::inherit::{self, Inherited};
+use crate::receive::{ReceiveError, Receivers};
 use crate::status::Status;
 
 /// How long servers may finish their answers after the last flush.
@@ -53,13 +54,13 @@ pub enum DaemonError {
     #[error("{0}")]
     Store(#[from] StoreError),
     /// The statsd sockets.
-    #[error("statsd.listen: {0}{reason}", reason = .0.source().map_or_else(String::new, |source| format!(": {source}")))]
+    #[error("{0}")]
     Receive(#[from] ReceiveError),
     /// Another socket.
-    #[error("{key}: cannot listen on {address}: {source}")]
+    #[error("{section}.listen: cannot listen on {address}: {source}")]
     Listen {
-        /// The key of the configuration.
-        key: &'static str,
+        /// The section of the configuration.
+        section: &'static str,
         /// The address it holds.
         address: SocketAddr,
         /// What the system says.
@@ -83,15 +84,15 @@ pub enum DaemonError {
     Other(String),
 }
 
-/// Runs until SIGTERM or SIGINT.
+/// Runs until SIGTERM or SIGINT. `inherited` are sockets that a service manager has opened.
 ///
 /// # Errors
 /// When something could not start, or points could not be stored at the end.
-pub async fn run(config: Config) -> Result<(), DaemonError> {
+pub async fn run(config: Config, inherited: Vec<Inherited>) -> Result<(), DaemonError> {
     // Without a handle on the signals there would be no orderly stop, so they come first.
     let mut terminate = signal(SignalKind::terminate()).map_err(|error| DaemonError::Other(error.to_string()))?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(|error| DaemonError::Other(error.to_string()))?;
-    let daemon = Daemon::start(config).await?;
+    let daemon = Daemon::start(config, inherited).await?;
     tokio::select! {
         _ = terminate.recv() => tracing::info!("SIGTERM: stopping"),
         _ = interrupt.recv() => tracing::info!("SIGINT: stopping"),
@@ -111,7 +112,7 @@ struct Daemon {
 }
 
 impl Daemon {
-    async fn start(config: Config) -> Result<Self, DaemonError> {
+    async fn start(config: Config, mut inherited: Vec<Inherited>) -> Result<Self, DaemonError> {
         for warning in config.warnings() {
             tracing::warn!("{warning}");
         }
@@ -121,25 +122,27 @@ impl Daemon {
             .map_err(|error| DaemonError::Other(format!("the metrics recorder could not start: {error}")))?;
         let step = config.statsd.step();
         let store = open_store(&config.store, step).await?;
-        let http_listener = listen("http.listen", config.http.listen).await?;
-        let flight_listener = listen("flight.listen", config.flight.listen).await?;
+        let http_listener = listen("http", config.http.listen, &mut inherited).await?;
+        let flight_listener = listen("flight", config.flight.listen, &mut inherited).await?;
         let mut carbon_listeners = Vec::new();
         for address in &config.carbon.listen {
-            carbon_listeners.push(listen("carbon.listen", *address).await?);
+            carbon_listeners.push(listen("carbon", *address, &mut inherited).await?);
+        }
+        let mut console_listeners = Vec::new();
+        for address in &config.console.listen {
+            console_listeners.push(listen("console", *address, &mut inherited).await?);
         }
         let tls = flight_tls(&config.flight)?;
-        let receivers = Receivers::start(&ReceiveConfig {
-            listen: config.statsd.listen.clone(),
-            threads: config.statsd.receivers,
-            receive_buffer: config.statsd.receive_buffer,
-            max_packet_bytes: config.statsd.max_packet_bytes,
-            limits: config.statsd.limits(),
-            grammar: config.statsd.grammar(),
-        })?;
+        let receive = config.statsd.receive(&config.repeater, config.store.path.join("sockets"));
+        let receivers = Receivers::start(&receive, inherited)?;
         let addresses =
             |listeners: &[TcpListener]| join(listeners.iter().filter_map(|listener| listener.local_addr().ok()));
+        let places = receivers.places();
         tracing::info!(
-            statsd = join(receivers.local_addrs().iter().copied()),
+            statsd = join(places.udp.iter()),
+            statsd_tcp = join(places.tcp.iter()),
+            statsd_unix = join(places.unix.iter().map(|path| path.display())),
+            console = addresses(&console_listeners),
             carbon = addresses(&carbon_listeners),
             http = addresses(std::slice::from_ref(&http_listener)),
             flight = addresses(std::slice::from_ref(&flight_listener)),
@@ -153,6 +156,7 @@ impl Daemon {
         let received = receivers.stats();
         let state = State::new(config.statsd.flush_config(), &config.statsd.limits())
             .map_err(|error| DaemonError::Other(error.to_string()))?;
+        let (asks, asked) = mpsc::channel(console::WAITING_ASKS);
         let flusher = Flusher::new(
             receivers,
             state,
@@ -161,6 +165,7 @@ impl Daemon {
             step,
             config.statsd.max_waiting_points,
             flush_sender,
+            asked,
         )
         .await?;
         let status = Arc::new(Status::new(Arc::clone(&store), step, flushed.clone()));
@@ -174,6 +179,20 @@ impl Daemon {
                 tokio::spawn(carbon::serve(listener, store, config.carbon.clone(), Arc::clone(&connections), stop))
             })
             .collect();
+        let console = Arc::new(Console {
+            asks,
+            received: Arc::clone(&received),
+            status: Arc::clone(&status),
+            config_text: console::config_text(&config),
+            config: config.console.clone(),
+            started: Instant::now(),
+        });
+        let connections = Arc::new(Semaphore::new(config.console.max_connections));
+        let consoles = console_listeners.into_iter().map(|listener| {
+            let (console, connections, stop) = (Arc::clone(&console), Arc::clone(&connections), stop.clone());
+            tokio::spawn(console::serve(listener, console, connections, stop))
+        });
+        let mut servers: Vec<JoinHandle<()>> = consoles.collect();
         tokio::spawn(upkeep(metrics.clone(), stop.clone()));
         let shared = Shared {
             engine: engine.clone(),
@@ -183,10 +202,8 @@ impl Daemon {
             access: Access::new(config.http.token.reveal()),
         };
         let flight = Flight::new(engine, Access::new(config.flight.token.reveal()));
-        let servers = vec![
-            tokio::spawn(serve_http(http_listener, shared, stop.clone())),
-            tokio::spawn(serve_flight(flight_listener, tls, flight, stop.clone())?),
-        ];
+        servers.push(tokio::spawn(serve_http(http_listener, shared, stop.clone())));
+        servers.push(tokio::spawn(serve_flight(flight_listener, tls, flight, stop.clone())?));
         let failed = CancellationToken::new();
         let ended = failed.clone().drop_guard();
         let flushing = flusher.run(stop.clone());
@@ -231,7 +248,7 @@ async fn in_time<T>(what: &str, work: impl Future<Output = T>) -> Result<T, Daem
 }
 
 /// Addresses as one text, for the log.
-fn join(addresses: impl Iterator<Item = SocketAddr>) -> String {
+fn join(addresses: impl Iterator<Item = impl ToString>) -> String {
     addresses.map(|address| address.to_string()).collect::<Vec<_>>().join(",")
 }
 
@@ -242,8 +259,17 @@ async fn open_store(config: &config::Store, step: Step) -> Result<Arc<dyn Store>
     Ok(Arc::new(store))
 }
 
-async fn listen(key: &'static str, address: SocketAddr) -> Result<TcpListener, DaemonError> {
-    TcpListener::bind(address).await.map_err(|source| DaemonError::Listen { key, address, source })
+/// Listens on the address of a section, or takes the socket that was passed for it.
+async fn listen(
+    section: &'static str,
+    address: SocketAddr,
+    inherited: &mut Vec<Inherited>,
+) -> Result<TcpListener, DaemonError> {
+    let listener = match inherit::take_tcp(inherited, section, address) {
+        Some(socket) => socket.set_nonblocking(true).and_then(|()| TcpListener::from_std(socket.into())),
+        None => TcpListener::bind(address).await,
+    };
+    listener.map_err(|source| DaemonError::Listen { section, address, source })
 }
 
 async fn serve_http(listener: TcpListener, shared: Shared, stop: CancellationToken) {

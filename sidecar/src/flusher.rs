@@ -16,10 +16,11 @@ use statline_series::{Batch, SeriesKey, Step, TimeRange, Timestamp};
 use statline_statsd::{SelfFigures, State};
 use statline_store::{Refused, Selection, Store, StoreError};
 use thiserror::Error;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::clock;
+use crate::console::{Ask, Flushes};
 use crate::keeper::Keeper;
 use crate::receive::{ReceiveTotals, Receivers, Stopped};
 
@@ -60,6 +61,8 @@ pub struct Flusher {
     waiting: Vec<Batch>,
     last: Last,
     flushed: watch::Sender<Option<Timestamp>>,
+    /// What the console asks.
+    asks: mpsc::Receiver<Ask>,
 }
 
 /// What the last flush left behind.
@@ -74,7 +77,7 @@ struct Last {
 
 impl Flusher {
     /// A flusher that goes on where the last one stopped, or after the last flush that the store remembers. `flushed` is
-    /// told of each flush.
+    /// told of each flush; `asks` are answered from the open interval.
     ///
     /// # Errors
     /// When the store cannot be asked.
@@ -86,6 +89,7 @@ impl Flusher {
         step: Step,
         max_waiting_points: usize,
         flushed: watch::Sender<Option<Timestamp>>,
+        asks: mpsc::Receiver<Ask>,
     ) -> Result<Self, StoreError> {
         let mark = last_flush_in(store.as_ref()).await?;
         let open_since = clock::now().align_down(step);
@@ -107,6 +111,7 @@ impl Flusher {
             waiting: Vec::new(),
             last: Last::default(),
             flushed,
+            asks,
         })
     }
 
@@ -127,12 +132,11 @@ impl Flusher {
             tokio::select! {
                 () = stop.cancelled() => break,
                 () = tokio::time::sleep(sleep) => {}
+                Some(ask) = self.asks.recv() => self.answer(ask),
             }
             if clock::now() >= boundary {
                 let at = clock::now().align_down(self.step);
-                let mut refused = 0;
-                self.receivers.collect(|lane| refused += self.state.absorb(lane));
-                report_limited(refused);
+                self.collect();
                 self.flush(at).await;
             }
         }
@@ -149,6 +153,28 @@ impl Flusher {
         self.before = None;
         self.last.at = None;
         self.open_since = now.align_down(self.step);
+    }
+
+    /// Takes in what the receivers have gathered, for a flush.
+    fn collect(&mut self) {
+        let mut refused = 0;
+        self.receivers.collect(|lane| refused += self.state.absorb(lane));
+        report_limited(refused);
+    }
+
+    /// Answers the console from what the open interval has gathered up to now.
+    fn answer(&mut self, ask: Ask) {
+        let mut refused = 0;
+        self.receivers.collect(|lane| refused += self.state.peek(lane));
+        report_limited(refused);
+        let open = self.receivers.stats().totals().since(&self.last.totals);
+        let flushes = Flushes {
+            stored_at: *self.flushed.borrow(),
+            failed_at: self.last.failed_at,
+            millis: self.last.took.as_secs_f64() * 1000.0,
+            points: self.last.points,
+        };
+        ask.answer(&mut self.state, &open, flushes);
     }
 
     /// The first multiple of the step that is in the future and after the last flush.

@@ -2,9 +2,11 @@
 //!
 //! * [`config`]: what can be set
 //! * [`daemon`]: starts everything, and stops it in order
-//! * [`receive`] → [`flusher`], [`carbon`]: points on their way in; [`keeper`] carries statsd over a restart
+//! * [`receive`] → [`flusher`], [`carbon`]: points on their way in; [`keeper`] carries statsd over a restart, [`repeater`]
+//!   sends packets on to other servers
 //! * [`engine`]: questions on their way to the store
 //! * [`http`], [`flight`]: the ways out; [`access`] guards them
+//! * [`console`]: etsy's management console, to look into the open interval
 //! * [`status`]: readiness and our own figures
 //! * [`query`]: the command that asks from a terminal
 
@@ -12,6 +14,7 @@ mod access;
 mod carbon;
 mod clock;
 mod config;
+mod console;
 mod daemon;
 mod engine;
 mod flight;
@@ -21,6 +24,7 @@ mod keeper;
 mod logs;
 mod query;
 mod receive;
+mod repeater;
 mod status;
 
 use std::io::Write;
@@ -81,9 +85,11 @@ fn main() -> ExitCode {
 }
 
 fn serve(config: Config) -> Result<(), Box<dyn std::error::Error>> {
+    // Before anything opens a descriptor, since sockets are passed by their numbers.
+    let inherited = receive::inherit::take(|name| std::env::var(name).ok())?;
     logs::init(&config.log);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let outcome = runtime.block_on(daemon::run(config));
+    let outcome = runtime.block_on(daemon::run(config, inherited));
     // An evaluation that nobody waits for any more must not hold up the exit.
     runtime.shutdown_timeout(Duration::from_millis(100));
     Ok(outcome?)

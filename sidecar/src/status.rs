@@ -1,6 +1,7 @@
 //! Whether the daemon is fit to work, and its figures for Prometheus.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use metrics::{counter, gauge};
@@ -20,16 +21,33 @@ pub struct Status {
     step: Step,
     started: Timestamp,
     flushed: watch::Receiver<Option<Timestamp>>,
+    /// Whether an operator has taken it out of service, by the console.
+    is_down: AtomicBool,
 }
 
 impl Status {
     /// The status of a daemon that starts now.
     pub fn new(store: Arc<dyn Store>, step: Step, flushed: watch::Receiver<Option<Timestamp>>) -> Self {
-        Self { store, step, started: clock::now(), flushed }
+        Self { store, step, started: clock::now(), flushed, is_down: AtomicBool::new(false) }
+    }
+
+    /// Puts the daemon into service, or takes it out, as a load balancer sees it. It works on all the same.
+    pub fn set_up(&self, is_up: bool) {
+        if self.is_down.swap(!is_up, Ordering::Relaxed) == is_up {
+            tracing::warn!(is_up, "the console has changed whether this daemon calls itself ready");
+        }
+    }
+
+    /// Whether it is in service, as an operator has it.
+    pub fn is_up(&self) -> bool {
+        !self.is_down.load(Ordering::Relaxed)
     }
 
     /// Why the daemon is not ready, in one line; `None` when it is.
     pub fn trouble(&self) -> Option<String> {
+        if !self.is_up() {
+            return Some("taken out of service by health down; health up on the console puts it back".to_owned());
+        }
         let last = self.flushed.borrow().unwrap_or(self.started);
         let silent = clock::now().millis().saturating_sub(last.millis());
         let allowed = self.step.millis().saturating_mul(MISSED_FLUSHES);
@@ -50,6 +68,9 @@ impl Status {
         counter!("statline_statsd_kernel_drops_total").absolute(received.kernel_drops);
         counter!("statline_statsd_truncated_packets_total").absolute(received.truncated);
         counter!("statline_statsd_receive_errors_total").absolute(received.errors);
+        counter!("statline_statsd_connections_total").absolute(received.accepted);
+        counter!("statline_statsd_refused_connections_total").absolute(received.refused_connections);
+        gauge!("statline_statsd_connections").set(received.connections as f64);
         for (reason, count) in &received.by_reason {
             counter!("statline_statsd_refused_total", "reason" => reason.as_str()).absolute(*count);
         }

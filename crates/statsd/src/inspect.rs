@@ -1,54 +1,73 @@
-//! What the open interval holds, for the console; and forgetting series by name.
+//! Looking into the open interval, and taking series out of it by name: what a management console asks of the state.
+//!
+//! Every answer is bounded, and says how much there is beyond it.
 
 use crate::State;
-use crate::known::{Id, Known};
+use crate::counter::Counter;
+use crate::known::{Entry, Known};
 use crate::names::Name;
+use crate::set::Set;
+use crate::state::{Level, Timed};
 use crate::table::Family;
 
+/// What there is, in order, up to some number.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Listing<V> {
+    /// The first of them.
+    pub shown: Vec<V>,
+    /// How many there are beyond those.
+    pub more: usize,
+}
+
 impl State {
-    /// The counters with what has been counted since the last flush, in the order of their names.
+    /// What each counter has counted in the open interval.
     #[must_use]
-    pub fn counters(&self) -> Vec<(String, f64)> {
-        let is_gone = |idle| self.config.delete_counters && idle > 0;
-        listed(&self.counters, &self.names.counter[0], |counter, idle| {
-            (counter.touched || !is_gone(idle)).then_some(counter.sum)
+    pub fn counters(&self, most: usize) -> Listing<(String, f64)> {
+        let deletes = self.config.delete_counters;
+        let is_there = |entry: &Entry<Counter>| entry.value.touched || entry.idle == 0 || !deletes;
+        listed(&self.counters, &self.names.counter[0], most, is_there, |counter| counter.sum)
+    }
+
+    /// The level of each gauge.
+    #[must_use]
+    pub fn gauges(&self, most: usize) -> Listing<(String, f64)> {
+        let ttl = if self.config.delete_gauges { self.config.gauges_max_ttl } else { u32::MAX };
+        let is_there = |entry: &Entry<Level>| !entry.value.open.is_untouched() || entry.idle < ttl;
+        listed(&self.gauges, &self.names.gauge[0], most, is_there, |level| level.open.level(level.value))
+    }
+
+    /// The samples of each timer in the open interval; of one timer `most_samples`. Of one that has more than are kept as
+    /// they are there are none to show.
+    #[must_use]
+    pub fn timers(&self, most: usize, most_samples: usize) -> Listing<(String, Listing<f64>)> {
+        let deletes = self.config.delete_timers;
+        let is_there = |entry: &Entry<Timed>| !entry.value.timer.is_empty() || entry.idle == 0 || !deletes;
+        listed(&self.timers, &self.names.timer[0].name, most, is_there, |timed| {
+            let samples = &timed.timer.samples;
+            let shown = samples[..samples.len().min(most_samples)].to_vec();
+            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count of samples")]
+            let summed_up = timed.timer.many.as_ref().map_or(0, |many| many.count as usize);
+            Listing { more: samples.len() - shown.len() + summed_up, shown }
         })
     }
 
-    /// The gauges with their levels, in the order of their names.
+    /// The members of each set in the open interval; of one set `most_members`. Of one that has more than are kept there
+    /// are none to show.
     #[must_use]
-    pub fn gauges(&self) -> Vec<(String, f64)> {
-        let is_gone = |idle: u32| self.config.delete_gauges && idle >= self.config.gauges_max_ttl;
-        listed(&self.gauges, &self.names.gauge[0], |level, idle| {
-            (!level.open.is_untouched() || !is_gone(idle)).then(|| level.open.level(level.value))
+    pub fn sets(&self, most: usize, most_members: usize) -> Listing<(String, Listing<String>)> {
+        let deletes = self.config.delete_sets;
+        let is_there = |entry: &Entry<Set>| !entry.value.is_empty() || entry.idle == 0 || !deletes;
+        listed(&self.sets, &self.names.set[0], most, is_there, |set| {
+            let mut members: Vec<&[u8]> = set.members().collect();
+            keep_first(&mut members, most_members, |member| *member);
+            let shown: Vec<String> =
+                members.into_iter().map(|member| String::from_utf8_lossy(member).into_owned()).collect();
+            Listing { more: set.len() - shown.len(), shown }
         })
     }
 
-    /// The timers with the samples since the last flush, in the order of their names. Of one with more samples than are
-    /// kept there are none.
-    #[must_use]
-    pub fn timers(&self) -> Vec<(String, Vec<f64>)> {
-        let is_gone = |idle| self.config.delete_timers && idle > 0;
-        listed(&self.timers, &self.names.timer[0].name, |timed, idle| {
-            (!timed.timer.is_empty() || !is_gone(idle)).then(|| timed.timer.samples.clone())
-        })
-    }
-
-    /// The sets with the members since the last flush, both in the order of their names. Of one with more members than are
-    /// kept there are none.
-    #[must_use]
-    pub fn sets(&self) -> Vec<(String, Vec<String>)> {
-        let is_gone = |idle| self.config.delete_sets && idle > 0;
-        listed(&self.sets, &self.names.set[0], |set, idle| {
-            let mut members: Vec<String> =
-                set.members().map(|member| String::from_utf8_lossy(member).into_owned()).collect();
-            members.sort_unstable();
-            (!set.is_empty() || !is_gone(idle)).then_some(members)
-        })
-    }
-
-    /// Forgets a series, or with `folder.*` all whose names begin with `folder.`; answers which, in their order. Nothing
-    /// is emitted for them until they are sent again.
+    /// Forgets a series, or with a pattern such as `folder.*` all whose names begin with `folder.`, and says which those
+    /// were, in order. Nothing is emitted for them until they are sent again.
     pub fn remove(&mut self, family: Family, pattern: &str) -> Vec<String> {
         let ids = match family {
             Family::Counter => matching(&self.counters, &self.names.counter[0], pattern),
@@ -60,24 +79,44 @@ impl State {
         removed.sort_unstable();
         removed
     }
-}
 
-fn listed<V, T>(known: &Known<V>, first: &Name, show: impl Fn(&V, u32) -> Option<T>) -> Vec<(String, T)> {
-    let shown = |(_, entry): (Id, &crate::known::Entry<V>)| {
-        Some((entry.identity.series(first), show(&entry.value, entry.idle)?))
-    };
-    let mut listed: Vec<(String, T)> = known.iter().filter_map(shown).collect();
-    listed.sort_unstable_by(|left, right| left.0.cmp(&right.0));
-    listed
-}
-
-fn matching<V>(known: &Known<V>, first: &Name, pattern: &str) -> Vec<Id> {
-    let folder = pattern.strip_suffix('*').filter(|folder| folder.ends_with('.'));
-    if folder.is_none() {
-        return known.find(first, pattern).into_iter().collect();
+    /// What the server's own series begin with.
+    #[must_use]
+    pub fn prefix_stats(&self) -> &str {
+        &self.config.prefix_stats
     }
-    let is_in = |series: &str| folder.is_some_and(|folder| series.starts_with(folder));
-    known.iter().filter(|(_, entry)| is_in(&entry.identity.series(first))).map(|(id, _)| id).collect()
+}
+
+fn listed<V, T>(
+    known: &Known<V>,
+    first: &Name,
+    most: usize,
+    is_there: impl Fn(&Entry<V>) -> bool,
+    show: impl Fn(&V) -> T,
+) -> Listing<(String, T)> {
+    let there = known.iter().filter(|(_, entry)| is_there(entry));
+    let mut named: Vec<(String, &V)> = there.map(|(_, entry)| (entry.identity.series(first), &entry.value)).collect();
+    let more = keep_first(&mut named, most, |(series, _)| series.clone());
+    Listing { shown: named.into_iter().map(|(series, value)| (series, show(value))).collect(), more }
+}
+
+/// Keeps the first entries in order, and says how many there were beyond.
+fn keep_first<T, K: Ord>(entries: &mut Vec<T>, most: usize, key: impl Fn(&T) -> K) -> usize {
+    let more = entries.len().saturating_sub(most);
+    if more > 0 {
+        entries.select_nth_unstable_by_key(most, &key);
+        entries.truncate(most);
+    }
+    entries.sort_by_cached_key(key);
+    more
+}
+
+fn matching<V>(known: &Known<V>, first: &Name, pattern: &str) -> Vec<crate::known::Id> {
+    let Some(folder) = pattern.strip_suffix('*').filter(|folder| folder.ends_with('.')) else {
+        return known.find(first, pattern).into_iter().collect();
+    };
+    let is_in = |entry: &Entry<V>| entry.identity.series(first).starts_with(folder);
+    known.iter().filter(|(_, entry)| is_in(entry)).map(|(id, _)| id).collect()
 }
 
 #[cfg(test)]
@@ -95,15 +134,16 @@ mod tests {
         lane.table().lock().unwrap().receive(&mut parser, packet, Arrival::at(1), |refusal| panic!("{refusal}"));
         state.peek(&mut lane);
         let named = |name: &str, value| (name.to_owned(), value);
-        assert_eq!(state.counters(), [named("a", 2.0), named("b.x", 1.0), named("b.y", 1.0)]);
-        assert_eq!(state.gauges(), [named("g", 6.0)]);
-        assert_eq!(state.timers(), [("t".to_owned(), vec![3.0, 1.0])]);
-        assert_eq!(state.sets(), [("s".to_owned(), vec!["x".to_owned(), "y".to_owned()])]);
+        assert_eq!(state.counters(9).shown, [named("a", 2.0), named("b.x", 1.0), named("b.y", 1.0)]);
+        assert_eq!(state.counters(1), Listing { shown: vec![named("a", 2.0)], more: 2 });
+        assert_eq!(state.gauges(9).shown, [named("g", 6.0)]);
+        assert_eq!(state.timers(9, 1).shown, [("t".to_owned(), Listing { shown: vec![3.0], more: 1 })]);
+        assert_eq!(state.sets(9, 1).shown, [("s".to_owned(), Listing { shown: vec!["x".to_owned()], more: 1 })]);
         assert_eq!(state.remove(Family::Counter, "b.*"), ["b.x", "b.y"]);
         assert_eq!(state.remove(Family::Counter, "b"), Vec::<String>::new());
         assert_eq!(state.remove(Family::Gauge, "g"), ["g"]);
-        assert_eq!(state.counters(), [named("a", 2.0)]);
+        assert_eq!(state.counters(9).shown, [named("a", 2.0)]);
         state.flush(Step::SECOND, Timestamp::from_seconds(1), &SelfFigures::default());
-        assert_eq!(state.counters(), [named("a", 0.0)]);
+        assert_eq!(state.counters(9).shown, [named("a", 0.0)]);
     }
 }

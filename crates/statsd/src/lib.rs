@@ -22,7 +22,7 @@ pub mod counter;
 mod event;
 pub mod flush;
 pub mod gauge;
-mod inspect;
+pub mod inspect;
 pub mod key;
 mod known;
 pub mod lane;

@@ -152,9 +152,11 @@ fn override_by(
     };
     let parsed = match default {
         Value::String(_) => Value::String(value.to_owned()),
-        Value::Array(_) if !value.trim_start().starts_with('[') => {
-            Value::Array(value.split(',').map(|item| scalar(item.trim())).collect())
-        }
+        Value::Array(_) => match scalar(value) {
+            array @ Value::Array(_) => array,
+            _ if value.trim().is_empty() => Value::Array(Vec::new()),
+            _ => Value::Array(value.split(',').map(|item| scalar(item.trim())).collect()),
+        },
         _ => scalar(value),
     };
     let entry = merged.entry(section.clone()).or_insert_with(|| Value::Table(Table::new()));
@@ -217,6 +219,12 @@ mod tests {
                 ("STATLINE_STATSD__LISTEN", "127.0.0.1:0,[::1]:0"),
                 ("STATLINE_STATSD__LEGACY_NAMESPACE", "false"),
                 ("STATLINE_STATSD__PERCENT_THRESHOLDS", "[90.0, 99.9]"),
+                ("STATLINE_STATSD__TCP_LISTEN", "[::1]:0"),
+                ("STATLINE_STATSD__UNIX_MODE", "0600"),
+                ("STATLINE_STATSD__UNIX_STREAM", "/run/a,/run/b"),
+                ("STATLINE_CONSOLE__LISTEN", ""),
+                ("STATLINE_REPEATER__TARGETS", "a:1,[::1]:2"),
+                ("STATLINE_REPEATER__PROTOCOL", "tcp"),
                 ("STATLINE_HTTP__TOKEN", "12345"),
                 ("STATLINE_ADDRESS", "is not a key of ours"),
             ],
@@ -226,6 +234,12 @@ mod tests {
         assert_eq!(config.statsd.listen.len(), 2);
         assert!(!config.statsd.legacy_namespace);
         assert_eq!(config.statsd.percent_thresholds, [90.0, 99.9]);
+        assert_eq!(config.statsd.tcp_listen, ["[::1]:0".parse().unwrap()]);
+        assert_eq!(config.statsd.unix_mode, super::super::Mode(0o600));
+        assert_eq!(config.statsd.unix_stream.len(), 2);
+        assert!(config.console.listen.is_empty());
+        assert_eq!(config.repeater.targets, ["a:1", "[::1]:2"]);
+        assert_eq!(config.repeater.protocol, crate::repeater::Protocol::Tcp);
         assert_eq!(config.http.token.reveal(), "12345");
         assert!(!format!("{config:?}").contains("12345"));
         assert!(!toml::to_string(&config).unwrap().contains("12345"));
@@ -260,6 +274,11 @@ mod tests {
                 "",
                 Some(("STATLINE_STATSD__RECEIVERS", "two")),
                 "STATLINE_STATSD__RECEIVERS: statsd.receivers: invalid type: string \"two\", expected usize",
+            ),
+            (
+                "[statsd]\nunix_mode = \"0999\"",
+                None,
+                "s.toml:2: statsd.unix_mode: \"0999\" is not a file's mode; write it in octal digits, such as \"0666\"",
             ),
             ("[statsd\n", None, "s.toml:1: "),
             ("[http]\ntoken = 98765", None, "s.toml:2: http.token: expected a text in quotes"),

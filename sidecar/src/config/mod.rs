@@ -6,6 +6,7 @@
 
 mod duration;
 mod load;
+mod network;
 mod secret;
 mod validate;
 
@@ -17,16 +18,23 @@ use statline_series::Step;
 use statline_statsd::{FlushConfig, Grammar, Histogram, Limits, TagStyles};
 use statline_store::EmbeddedConfig;
 
+use crate::receive::ReceiveConfig;
+
 pub use duration::Span;
 pub use load::{ConfigError, load};
+pub use network::{Console, Mode, Repeater};
 pub use secret::Secret;
 
 /// Everything that can be set.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// The statsd listener and what a flush emits.
+    /// The statsd listeners and what a flush emits.
     pub statsd: Statsd,
+    /// The management console.
+    pub console: Console,
+    /// Where packets are sent on to.
+    pub repeater: Repeater,
     /// Carbon's plaintext protocol.
     pub carbon: Carbon,
     /// Where points are kept.
@@ -47,12 +55,24 @@ pub struct Config {
 pub struct Statsd {
     /// UDP addresses.
     pub listen: Vec<SocketAddr>,
-    /// Receiver threads, each with a socket of its own, for each address.
+    /// TCP addresses.
+    pub tcp_listen: Vec<SocketAddr>,
+    /// Paths of unix datagram sockets.
+    pub unix_datagram: Vec<PathBuf>,
+    /// Paths of unix stream sockets.
+    pub unix_stream: Vec<PathBuf>,
+    /// The mode of the unix sockets' files.
+    pub unix_mode: Mode,
+    /// Receiver threads, each with a socket of its own, for each UDP address.
     pub receivers: usize,
-    /// The kernel's buffer for each socket, in bytes.
+    /// The kernel's buffer for each datagram socket, in bytes.
     pub receive_buffer: usize,
-    /// The largest packet taken, in bytes.
+    /// The largest packet, and the longest line of a stream, in bytes.
     pub max_packet_bytes: usize,
+    /// The most TCP and unix stream connections at once.
+    pub max_connections: usize,
+    /// How long a connection may be silent before it is closed.
+    pub idle_timeout: Span,
     /// How long samples are gathered before they become points; flushes happen at its multiples.
     pub flush_interval: Span,
     /// Whether counters are also flushed as counts, not only as rates.
@@ -129,9 +149,15 @@ impl Default for Statsd {
         let flush = FlushConfig::default();
         Self {
             listen: vec![SocketAddr::from(([0, 0, 0, 0], 8125)), SocketAddr::from(([0_u16; 8], 8125))],
+            tcp_listen: vec![SocketAddr::from(([0, 0, 0, 0], 8125)), SocketAddr::from(([0_u16; 8], 8125))],
+            unix_datagram: Vec::new(),
+            unix_stream: Vec::new(),
+            unix_mode: Mode(0o666),
             receivers: 1,
             receive_buffer: 4 << 20,
             max_packet_bytes: 65_535,
+            max_connections: 1024,
+            idle_timeout: Span::from_secs(600),
             flush_interval: Span::from_secs(10),
             flush_counts: flush.flush_counts,
             legacy_namespace: flush.legacy_namespace,
@@ -184,6 +210,26 @@ impl Statsd {
             timed: self.max_timed,
             events: self.max_events,
             ..Limits::default()
+        }
+    }
+
+    /// Where to receive, and how.
+    pub fn receive(&self, repeater: &Repeater, drops_directory: PathBuf) -> ReceiveConfig {
+        ReceiveConfig {
+            listen: self.listen.clone(),
+            tcp_listen: self.tcp_listen.clone(),
+            unix_datagram: self.unix_datagram.clone(),
+            unix_stream: self.unix_stream.clone(),
+            unix_mode: self.unix_mode.0,
+            threads: self.receivers,
+            receive_buffer: self.receive_buffer,
+            max_packet_bytes: self.max_packet_bytes,
+            max_connections: self.max_connections,
+            idle_timeout: self.idle_timeout.get(),
+            limits: self.limits(),
+            grammar: self.grammar(),
+            repeater: repeater.repeater(),
+            drops_directory,
         }
     }
 

@@ -10,6 +10,9 @@ use super::{Config, Span};
 /// The least memory with which the store can gather anything before it writes.
 const MIN_HEAD_MEMORY: u64 = 1 << 20;
 
+/// The longest path of a unix socket.
+const MAX_UNIX_PATH: usize = 107;
+
 impl Config {
     /// Proves that the values make sense, each and together.
     ///
@@ -26,6 +29,9 @@ impl Config {
         between("statsd.max_key_bytes", statsd.max_key_bytes, 1, Limits::MAX_KEY_BYTES)?;
         between("statsd.max_packet_bytes", statsd.max_packet_bytes, 512, 65_535)?;
         between("statsd.receive_buffer", statsd.receive_buffer, 4096, 1 << 30)?;
+        at_least_one("statsd.max_connections", statsd.max_connections)?;
+        lasts("statsd.idle_timeout", statsd.idle_timeout, Duration::from_secs(1), Duration::from_hours(24 * 7))?;
+        self.validate_network()?;
         lasts("statsd.flush_interval", statsd.flush_interval, Duration::from_secs(1), Duration::from_hours(1))?;
         if !statsd.flush_interval.get().subsec_nanos().is_multiple_of(1_000_000) {
             return Err(format!("statsd.flush_interval is {}; it must be whole milliseconds", statsd.flush_interval));
@@ -70,6 +76,32 @@ impl Config {
         self.validate_access()
     }
 
+    fn validate_network(&self) -> Result<(), String> {
+        let statsd = &self.statsd;
+        for (key, paths) in
+            [("statsd.unix_datagram", &statsd.unix_datagram), ("statsd.unix_stream", &statsd.unix_stream)]
+        {
+            if let Some(path) = paths.iter().find(|path| !(1..=MAX_UNIX_PATH).contains(&path.as_os_str().len())) {
+                return Err(format!("{key}: the path {:?} must have from 1 to {MAX_UNIX_PATH} bytes", path.display()));
+            }
+        }
+        at_least_one("console.max_connections", self.console.max_connections)?;
+        at_least_one("console.max_names", self.console.max_names)?;
+        lasts("console.idle_timeout", self.console.idle_timeout, Duration::from_secs(1), Duration::from_hours(24))?;
+        between("repeater.queue_bytes", self.repeater.queue_bytes, 128 << 10, 1 << 30)?;
+        for target in &self.repeater.targets {
+            let is_target = target
+                .rsplit_once(':')
+                .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port > 0));
+            if !is_target {
+                return Err(format!(
+                    "repeater.targets: {target:?} is no target; write host:port, 1.2.3.4:8125 or [::1]:8125"
+                ));
+            }
+        }
+        Ok(())
+    }
+
     fn validate_access(&self) -> Result<(), String> {
         let flight = &self.flight;
         if flight.tls_certificate.as_os_str().is_empty() != flight.tls_key.as_os_str().is_empty() {
@@ -102,6 +134,11 @@ impl Config {
             warnings.push(format!(
                 "flight.listen is {}, reachable from other machines, and flight.token is not set",
                 self.flight.listen
+            ));
+        }
+        for listen in self.console.listen.iter().filter(|listen| open(**listen)) {
+            warnings.push(format!(
+                "console.listen is {listen}, reachable from other machines, and the console has no password"
             ));
         }
         warnings
@@ -147,6 +184,16 @@ mod tests {
         let mut config = Config::default();
         config.flight.tls_key = "key.pem".into();
         assert!(config.validate().unwrap_err().contains("go together"));
+
+        let mut config = Config::default();
+        config.repeater.targets = vec!["[::1]:8125".to_owned(), "collector".to_owned()];
+        assert!(
+            config.validate().unwrap_err().starts_with("repeater.targets: \"collector\" is no target; write host:port")
+        );
+
+        let mut config = Config::default();
+        config.statsd.unix_stream = vec!["x".repeat(108).into()];
+        assert!(config.validate().unwrap_err().starts_with("statsd.unix_stream: the path "));
 
         let mut config = Config::default();
         config.statsd.percent_thresholds = vec![0.0];

@@ -1,58 +1,102 @@
 //! Receiving statsd packets: threads that own their sockets, each with a table of its own.
 //!
+//! * [`sockets`] opens what is listened on; [`inherit`] knows what a service manager has opened
+//! * [`datagram`]: a thread for each UDP and unix datagram socket, by [`recvmmsg`], with its [`drops`]
+//! * [`stream`]: one thread for all TCP and unix stream connections, by [`framing`]
+//! * [`intake`]: from either into a table, and [`stats`]
+//!
 //! A flush takes every thread's table and leaves an empty one in its place; that swap is all that a thread ever waits for.
 //! What the kernel dropped before a thread could read it is counted with the rest, so a lost packet is a counted packet.
 
+mod datagram;
+mod drops;
+mod framing;
+pub mod inherit;
+mod intake;
 mod recvmmsg;
+mod sender;
+mod sockets;
 mod stats;
+mod stream;
 #[cfg(test)]
 mod tests;
-mod udp;
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::RawFd;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use socket2::Socket;
 use statline_statsd::{Grammar, Lane, Limits, Parser};
 use thiserror::Error;
+use tokio_util::sync::CancellationToken;
 
+pub use recvmmsg::Packet;
 pub use stats::{ReceiveStats, ReceiveTotals};
 
-use udp::{Receiver, SocketOptions};
+use crate::repeater::{Repeater, RepeaterConfig};
+use datagram::Receiver;
+use inherit::Inherited;
+use intake::Intake;
+use sockets::{SocketFile, Sockets};
+use stream::StreamLimits;
 
 /// Where to listen and how.
 #[derive(Clone, Debug)]
 pub struct ReceiveConfig {
     /// UDP addresses. A port of 0 is any free one.
     pub listen: Vec<SocketAddr>,
-    /// Threads, each with a socket, for each address. One sender's packets all go to one of them.
+    /// TCP addresses.
+    pub tcp_listen: Vec<SocketAddr>,
+    /// Paths of unix datagram sockets.
+    pub unix_datagram: Vec<PathBuf>,
+    /// Paths of unix stream sockets.
+    pub unix_stream: Vec<PathBuf>,
+    /// The mode of the unix sockets' files.
+    pub unix_mode: u32,
+    /// Threads, each with a socket, for each UDP address. One sender's packets all go to one of them.
     pub threads: usize,
-    /// The kernel's receive buffer of each socket, in bytes. Without `CAP_NET_ADMIN`, `net.core.rmem_max` is the most.
+    /// The kernel's receive buffer of each datagram socket, in bytes. Without `CAP_NET_ADMIN`, `net.core.rmem_max` is the
+    /// most.
     pub receive_buffer: usize,
-    /// The longest packet that is taken whole. No UDP packet is longer than the default.
+    /// The longest packet that is taken whole, and the longest line of a stream. No UDP packet is longer than the default.
     pub max_packet_bytes: usize,
+    /// The most stream connections at once.
+    pub max_connections: usize,
+    /// How long a stream connection may be silent.
+    pub idle_timeout: Duration,
     /// Of each thread's table.
     pub limits: Limits,
     /// How lines are read.
     pub grammar: Grammar,
+    /// Where packets are sent on to.
+    pub repeater: RepeaterConfig,
+    /// Where the drops of inherited sockets are remembered.
+    pub drops_directory: PathBuf,
 }
 
 impl Default for ReceiveConfig {
     fn default() -> Self {
+        let listen =
+            vec![SocketAddr::from((Ipv4Addr::UNSPECIFIED, 8125)), SocketAddr::from((Ipv6Addr::UNSPECIFIED, 8125))];
         Self {
-            listen: vec![
-                SocketAddr::from((Ipv4Addr::UNSPECIFIED, 8125)),
-                SocketAddr::from((Ipv6Addr::UNSPECIFIED, 8125)),
-            ],
+            tcp_listen: listen.clone(),
+            listen,
+            unix_datagram: Vec::new(),
+            unix_stream: Vec::new(),
+            unix_mode: 0o666,
             threads: 1,
             receive_buffer: 4 << 20,
             max_packet_bytes: 65_535,
+            max_connections: 1024,
+            idle_timeout: Duration::from_mins(10),
             limits: Limits::default(),
             grammar: Grammar::default(),
+            repeater: RepeaterConfig::default(),
+            drops_directory: PathBuf::new(),
         }
     }
 }
@@ -61,7 +105,7 @@ impl Default for ReceiveConfig {
 #[derive(Debug, Error)]
 pub enum ReceiveError {
     /// No address is given.
-    #[error("no statsd address to listen on")]
+    #[error("statsd.listen, tcp_listen, unix_datagram and unix_stream are all empty; statsd needs one to listen on")]
     NoAddress,
     /// No thread, or no room for a packet.
     #[error("statsd threads and max_packet_bytes are at least 1, got {threads} and {max_packet_bytes}")]
@@ -72,15 +116,38 @@ pub enum ReceiveError {
         max_packet_bytes: usize,
     },
     /// A socket could not be opened or bound.
-    #[error("cannot listen for statsd packets on udp {address}")]
+    #[error("{key}: cannot listen for statsd packets on {kind} {place}: {source}")]
     Listen {
-        /// The address.
-        address: SocketAddr,
+        /// The key of the configuration.
+        key: &'static str,
+        /// What kind of socket.
+        kind: &'static str,
+        /// Its address or path.
+        place: String,
         /// What the system said.
         source: io::Error,
     },
+    /// A socket that was passed cannot be prepared.
+    #[error("the inherited socket {descriptor} cannot be used: {source}")]
+    Inherited {
+        /// Its descriptor.
+        descriptor: RawFd,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A socket that was passed is for nobody.
+    #[error(
+        "the inherited socket {descriptor} (tcp {address}) is no listener of the configuration; add its address to \
+         statsd.tcp_listen, or give it the name of a section: FileDescriptorName=statsd"
+    )]
+    Unclaimed {
+        /// Its descriptor.
+        descriptor: RawFd,
+        /// Where it is bound.
+        address: SocketAddr,
+    },
     /// A thread could not be started.
-    #[error("cannot start a thread for statsd packets")]
+    #[error("cannot start a thread for statsd packets: {0}")]
     Thread(#[source] io::Error),
 }
 
@@ -88,9 +155,28 @@ pub enum ReceiveError {
 #[derive(Debug)]
 pub struct Receivers {
     running: Vec<Running>,
-    addresses: Vec<SocketAddr>,
+    /// Where it listens.
+    places: Places,
+    /// The files of the unix sockets.
+    files: Vec<SocketFile>,
     stats: Arc<ReceiveStats>,
+    repeater: Repeater,
+    started: Instant,
+    /// Read by threads that look at it now and then.
     stop: Arc<AtomicBool>,
+    /// Waited for by the thread of the streams.
+    stop_streams: CancellationToken,
+}
+
+/// Where it listens, ports as they were bound.
+#[derive(Debug, Default)]
+pub struct Places {
+    /// UDP addresses.
+    pub udp: Vec<SocketAddr>,
+    /// TCP addresses.
+    pub tcp: Vec<SocketAddr>,
+    /// Paths of unix sockets.
+    pub unix: Vec<PathBuf>,
 }
 
 /// A thread, and the table that it fills.
@@ -110,59 +196,72 @@ pub struct Stopped {
 }
 
 impl Receivers {
-    /// Opens all sockets, then starts all threads.
+    /// Opens all sockets that were not inherited, then starts all threads.
     ///
     /// # Errors
-    /// When an address cannot be listened on; nothing has been received then.
-    pub fn start(config: &ReceiveConfig) -> Result<Self, ReceiveError> {
-        if config.listen.is_empty() {
-            return Err(ReceiveError::NoAddress);
-        }
+    /// When something cannot be listened on; nothing has been received then.
+    pub fn start(config: &ReceiveConfig, inherited: Vec<Inherited>) -> Result<Self, ReceiveError> {
         if config.threads == 0 || config.max_packet_bytes == 0 {
             let ReceiveConfig { threads, max_packet_bytes, .. } = *config;
             return Err(ReceiveError::Nothing { threads, max_packet_bytes });
         }
-        let mut addresses = Vec::new();
-        let mut sockets = Vec::new();
-        for address in &config.listen {
-            match open_all(*address, config) {
-                Ok((bound, opened)) => {
-                    tracing::info!(address = %bound, threads = opened.len(), "listening for statsd packets");
-                    addresses.push(bound);
-                    sockets.extend(opened);
-                }
-                Err(error) if address.is_ipv6() && shares_port_with_v4(*address, config) && lacks_family(&error) => {
-                    tracing::warn!(%address, %error, "no IPv6 here, listening for statsd packets on IPv4 only");
-                }
-                Err(source) => return Err(ReceiveError::Listen { address: *address, source }),
-            }
+        let Sockets { datagrams, streams, udp, tcp, unix, files } = Sockets::open(config, inherited)?;
+        if datagrams.is_empty() && streams.is_empty() {
+            return Err(ReceiveError::NoAddress);
         }
         // From here on, dropping it stops the threads that have been started.
-        let mut receivers = Self { running: Vec::new(), addresses, stats: Arc::default(), stop: Arc::default() };
-        let started = Instant::now();
-        for (index, socket) in sockets.into_iter().enumerate() {
-            let lane = Lane::new(config.limits.clone());
-            let receiver = Receiver::new(
-                socket,
-                lane.table(),
-                Parser::new(&config.limits, config.grammar),
-                config.max_packet_bytes,
-                receivers.stats.clone(),
-                receivers.stop.clone(),
-                started,
-            );
-            let thread = thread::Builder::new()
-                .name(format!("statsd-udp-{index}"))
-                .spawn(move || receiver.run())
-                .map_err(ReceiveError::Thread)?;
-            receivers.running.push(Running { lane, thread });
+        let mut receivers = Self {
+            running: Vec::new(),
+            places: Places { udp, tcp, unix },
+            files,
+            stats: Arc::default(),
+            repeater: Repeater::start(&config.repeater).map_err(ReceiveError::Thread)?,
+            started: Instant::now(),
+            stop: Arc::default(),
+            stop_streams: CancellationToken::new(),
+        };
+        for (index, socket) in datagrams.into_iter().enumerate() {
+            let (feed, stop) = (receivers.repeater.feed(), receivers.stop.clone());
+            let max_packet_bytes = config.max_packet_bytes;
+            receivers.start_lane(config, format!("statsd-packets-{index}"), move |intake| {
+                Receiver::new(socket, intake, max_packet_bytes, feed, stop).run()
+            })?;
+        }
+        if !streams.is_empty() {
+            let (feed, stop) = (receivers.repeater.feed(), receivers.stop_streams.clone());
+            let limits = StreamLimits {
+                max_connections: config.max_connections,
+                idle_timeout: config.idle_timeout,
+                max_line_bytes: config.max_packet_bytes,
+            };
+            receivers.start_lane(config, "statsd-streams".to_owned(), move |intake| {
+                stream::run(streams, intake, limits, feed, stop).unwrap_or_else(|error| {
+                    tracing::error!(%error, "statsd connections cannot be taken");
+                    true
+                })
+            })?;
         }
         Ok(receivers)
     }
 
-    /// Where it listens, ports as they were bound.
-    pub fn local_addrs(&self) -> &[SocketAddr] {
-        &self.addresses
+    /// Starts a thread that fills a table of its own.
+    fn start_lane(
+        &mut self,
+        config: &ReceiveConfig,
+        name: String,
+        run: impl FnOnce(Intake) -> bool + Send + 'static,
+    ) -> Result<(), ReceiveError> {
+        let lane = Lane::new(config.limits.clone());
+        let parser = Parser::new(&config.limits, config.grammar);
+        let intake = Intake::new(lane.table(), parser, self.stats.clone(), self.started);
+        let thread = thread::Builder::new().name(name).spawn(move || run(intake)).map_err(ReceiveError::Thread)?;
+        self.running.push(Running { lane, thread });
+        Ok(())
+    }
+
+    /// Where it listens.
+    pub const fn places(&self) -> &Places {
+        &self.places
     }
 
     /// Hands over each thread's lane, for [`State::absorb`](statline_statsd::State::absorb) or its like.
@@ -184,58 +283,27 @@ impl Receivers {
 
     /// Takes what the kernel has already received and ends the threads. Blocks for a little over a second at most.
     pub fn stop(mut self) -> Stopped {
-        self.stop.store(true, Ordering::Release);
+        self.order_stop();
         let mut stopped = Stopped { lanes: Vec::new(), unread: false };
         for Running { lane, thread } in std::mem::take(&mut self.running) {
             // A thread that panicked has said so through the panic hook; what it counted before is kept.
             stopped.unread |= thread.join().unwrap_or(true);
             stopped.lanes.push(lane);
         }
+        std::mem::take(&mut self.repeater).stop();
         stopped
+    }
+
+    fn order_stop(&mut self) {
+        // Nobody is to find a unix socket whose packets are no longer read.
+        self.files.clear();
+        self.stop.store(true, Ordering::Release);
+        self.stop_streams.cancel();
     }
 }
 
 impl Drop for Receivers {
     fn drop(&mut self) {
-        self.stop.store(true, Ordering::Release);
+        self.order_stop();
     }
-}
-
-/// Opens the sockets of an address and says what it was bound to.
-fn open_all(address: SocketAddr, config: &ReceiveConfig) -> io::Result<(SocketAddr, Vec<Socket>)> {
-    let options = SocketOptions {
-        shared: config.threads > 1,
-        only_v6: !address.ip().is_unspecified() || shares_port_with_v4(address, config),
-        receive_buffer: config.receive_buffer,
-    };
-    if options.shared {
-        // Sockets that share an address would also share it with a second statlined, and each would get a part of the
-        // packets. One that does not share finds out.
-        drop(udp::open(address, SocketOptions { shared: false, ..options })?);
-    }
-    let first = udp::open(address, options)?;
-    let granted = first.recv_buffer_size()?;
-    // Linux grants twice what is asked for, to have room for its own bookkeeping.
-    if granted / 2 < options.receive_buffer {
-        tracing::warn!(
-            %address,
-            asked = options.receive_buffer,
-            granted = granted / 2,
-            "the receive buffer is smaller than asked for, raise net.core.rmem_max"
-        );
-    }
-    let bound = first.local_addr()?.as_socket().unwrap_or(address);
-    let mut sockets = vec![first];
-    for _ in 1..config.threads {
-        sockets.push(udp::open(bound, options)?);
-    }
-    Ok((bound, sockets))
-}
-
-fn shares_port_with_v4(address: SocketAddr, config: &ReceiveConfig) -> bool {
-    config.listen.iter().any(|other| other.is_ipv4() && other.port() == address.port())
-}
-
-fn lacks_family(error: &io::Error) -> bool {
-    matches!(error.raw_os_error(), Some(libc::EAFNOSUPPORT | libc::EADDRNOTAVAIL))
 }

@@ -1,22 +1,25 @@
-//! Many datagrams in one system call, and what the kernel says beside them.
+//! Many datagrams in one system call, and what the kernel says beside them; and descriptors that this process was given.
 //!
 //! The only module with `unsafe` in it. Everything a call needs is laid out anew for it, so no pointer outlives the call,
 //! and only what that call filled is ever read: the entries beyond its count hold older packets.
 
-#![expect(unsafe_code, reason = "recvmmsg, and three socket options that no safe wrapper offers")]
+#![expect(unsafe_code, reason = "recvmmsg, socket options that no safe wrapper offers, inherited descriptors")]
 
 use std::io;
 use std::mem;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::sender::Sender;
 
 /// How many datagrams a call takes at most.
 const BATCH: u32 = 64;
 
 const BUFFERS: usize = BATCH as usize;
 
-/// Room for one control message that holds a `u32`, aligned as control messages are.
+/// Room for one control message that holds a `u32` or a `ucred`, aligned as control messages are.
 type Control = [u64; 4];
 
 /// The size of something the kernel is handed, all of which are far smaller than 4 GiB.
@@ -49,7 +52,14 @@ pub struct PacketBatch {
 struct Received {
     length: usize,
     truncated: bool,
+    beside: Beside,
+}
+
+/// What control messages said of a datagram.
+#[derive(Clone, Copy, Debug, Default)]
+struct Beside {
     dropped: Option<u32>,
+    sender: Option<(i32, u32)>,
 }
 
 /// One datagram of a batch.
@@ -61,13 +71,17 @@ pub struct Packet<'a> {
     pub truncated: bool,
     /// How many datagrams the kernel had dropped at this socket when this one was queued, modulo 2^32; `None` for none.
     pub dropped: Option<u32>,
-    sender: &'a libc::sockaddr_storage,
+    address: &'a libc::sockaddr_storage,
+    process: Option<(i32, u32)>,
 }
 
 impl Packet<'_> {
-    /// Who sent it.
-    pub fn sender(&self) -> Option<SocketAddr> {
-        socket_addr(self.sender)
+    /// Who sent it. A process is known where the socket asked for that.
+    pub fn sender(&self) -> Sender {
+        match self.process {
+            Some((pid, uid)) => Sender::Process { pid, uid },
+            None => socket_addr(self.address).map_or(Sender::Unknown, Sender::Address),
+        }
     }
 }
 
@@ -128,7 +142,7 @@ impl PacketBatch {
             self.received.push(Received {
                 length: (header.msg_len as usize).min(self.max_packet_bytes),
                 truncated: header.msg_hdr.msg_flags & libc::MSG_TRUNC != 0,
-                dropped: dropped_before(&header.msg_hdr),
+                beside: beside(&header.msg_hdr),
             });
         }
         Ok(())
@@ -137,30 +151,40 @@ impl PacketBatch {
     /// The datagrams of the last call.
     pub fn packets(&self) -> impl Iterator<Item = Packet<'_>> {
         self.received.iter().zip(self.bytes.chunks_exact(self.stride)).zip(&self.senders).map(
-            |((received, buffer), sender)| Packet {
+            |((received, buffer), address)| Packet {
                 bytes: &buffer[..received.length],
                 truncated: received.truncated,
-                dropped: received.dropped,
-                sender,
+                dropped: received.beside.dropped,
+                address,
+                process: received.beside.sender,
             },
         )
     }
 }
 
-/// The drop counter among the control messages of a received datagram. The kernel leaves it out while it is 0.
-fn dropped_before(header: &libc::msghdr) -> Option<u32> {
+/// The control messages of a received datagram: the drop counter, which the kernel leaves out while it is 0, and who sent it.
+fn beside(header: &libc::msghdr) -> Beside {
+    let mut beside = Beside::default();
     // SAFETY: the header was filled by the call that received it, and its control buffer, of which the kernel set the
-    // length used, is still alive and aligned. The macros stay within that length.
+    // length used, is still alive and aligned. The macros stay within that length, and the types are those that the kernel
+    // writes for these messages.
     unsafe {
         let mut message = libc::CMSG_FIRSTHDR(header);
         while !message.is_null() {
-            if (*message).cmsg_level == libc::SOL_SOCKET && (*message).cmsg_type == libc::SO_RXQ_OVFL {
-                return Some(libc::CMSG_DATA(message).cast::<u32>().read_unaligned());
+            match ((*message).cmsg_level, (*message).cmsg_type) {
+                (libc::SOL_SOCKET, libc::SO_RXQ_OVFL) => {
+                    beside.dropped = Some(libc::CMSG_DATA(message).cast::<u32>().read_unaligned());
+                }
+                (libc::SOL_SOCKET, libc::SCM_CREDENTIALS) => {
+                    let sender = libc::CMSG_DATA(message).cast::<libc::ucred>().read_unaligned();
+                    beside.sender = Some((sender.pid, sender.uid));
+                }
+                _ => {}
             }
             message = libc::CMSG_NXTHDR(header, message);
         }
     }
-    None
+    beside
 }
 
 /// The address that a call wrote.
@@ -231,4 +255,27 @@ pub fn dropped(socket: BorrowedFd<'_>) -> Option<u32> {
         )
     };
     (outcome == 0 && length == length_of::<[u32; DROPS + 1]>()).then_some(figures[DROPS])
+}
+
+/// Takes over `count` descriptors that were open when this process started, `first` and those after it. `None` when they
+/// were taken over already, or when one of them is not open.
+///
+/// It must be called before anything else in this process opens or owns a descriptor above the standard ones, which would
+/// else have two owners.
+pub fn take_over(first: RawFd, count: RawFd) -> Option<Vec<OwnedFd>> {
+    static TAKEN: AtomicBool = AtomicBool::new(false);
+    let descriptors = first..first.checked_add(count)?;
+    for descriptor in descriptors.clone() {
+        // No child of ours, should there ever be one, is to have them.
+        // SAFETY: the call works on a number, and fails when it is no open descriptor.
+        if unsafe { libc::fcntl(descriptor, libc::F_SETFD, libc::FD_CLOEXEC) } < 0 {
+            return None;
+        }
+    }
+    if TAKEN.swap(true, Ordering::AcqRel) {
+        return None;
+    }
+    // SAFETY: each one is open, as has just been seen. Nothing else owns it, since the process was started with it, the
+    // caller has opened nothing yet, and it is taken over once.
+    Some(descriptors.map(|descriptor| unsafe { OwnedFd::from_raw_fd(descriptor) }).collect())
 }

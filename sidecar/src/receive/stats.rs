@@ -4,12 +4,13 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
-use std::time::SystemTime;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
 
-use statline_statsd::Reason;
+use statline_statsd::{Arrival, Reason};
+
+use super::sender::Sender;
 
 /// How many refusals are remembered.
 pub const REMEMBERED_REFUSALS: usize = 64;
@@ -32,6 +33,11 @@ pub struct ReceiveStats {
     kernel_drops: AtomicU64,
     truncated: AtomicU64,
     errors: AtomicU64,
+    connections: AtomicU64,
+    accepted: AtomicU64,
+    refused_connections: AtomicU64,
+    /// When the last packet came, as [`Arrival`] counts; 0 before the first.
+    last_arrival: AtomicU64,
     by_reason: [AtomicU64; Reason::ALL.len()],
     refusals: Mutex<VecDeque<RefusedLine>>,
 }
@@ -39,7 +45,7 @@ pub struct ReceiveStats {
 /// Totals since the start.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ReceiveTotals {
-    /// Datagrams received.
+    /// Datagrams received, and reads of streams that brought the end of a line.
     pub packets: u64,
     /// Bytes in them.
     pub bytes: u64,
@@ -53,12 +59,33 @@ pub struct ReceiveTotals {
     pub limited: u64,
     /// Datagrams that the kernel dropped before they were read.
     pub kernel_drops: u64,
-    /// Datagrams that were longer than the buffer.
+    /// Datagrams, and lines of streams, that were longer than the limit, and lines that a connection's end cut.
     pub truncated: u64,
     /// Errors of the system while receiving.
     pub errors: u64,
+    /// Stream connections that are open.
+    pub connections: u64,
+    /// Stream connections that were taken, and were open once.
+    pub accepted: u64,
+    /// Stream connections that were refused since there were as many as there may be.
+    pub refused_connections: u64,
     /// How often a value was refused, for every reason there is.
     pub by_reason: Vec<(Reason, u64)>,
+}
+
+impl ReceiveTotals {
+    /// What of packets, lines and values has come since.
+    pub fn since(&self, earlier: &Self) -> Self {
+        Self {
+            packets: self.packets.saturating_sub(earlier.packets),
+            bytes: self.bytes.saturating_sub(earlier.bytes),
+            lines: self.lines.saturating_sub(earlier.lines),
+            samples: self.samples.saturating_sub(earlier.samples),
+            bad_lines: self.bad_lines.saturating_sub(earlier.bad_lines),
+            limited: self.limited.saturating_sub(earlier.limited),
+            ..Self::default()
+        }
+    }
 }
 
 /// How often a value was refused, as in [`Reason::ALL`].
@@ -70,10 +97,10 @@ pub struct RefusedLine {
     /// When.
     pub at: SystemTime,
     /// Who sent it.
-    pub sender: Option<SocketAddr>,
+    pub sender: Sender,
     /// What was wrong.
     pub reason: Reason,
-    /// Where in the packet, in bytes from its beginning.
+    /// Where in the packet, or in all that came over the connection, in bytes from its beginning.
     pub offset: usize,
     /// The line, or the beginning of it, unprintable bytes escaped.
     pub excerpt: String,
@@ -81,11 +108,8 @@ pub struct RefusedLine {
 
 impl fmt::Display for RefusedLine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.sender {
-            Some(sender) => write!(f, "from {sender}")?,
-            None => f.write_str("from an unknown sender")?,
-        }
-        write!(f, ", byte {}: {}: \"{}\"", self.offset, self.reason, self.excerpt)
+        let Self { sender, offset, reason, excerpt, .. } = self;
+        write!(f, "from {sender}, byte {offset}: {reason}: \"{excerpt}\"")
     }
 }
 
@@ -109,6 +133,23 @@ impl ReceiveStats {
         if batch.packets > 0 {
             self.packets.fetch_add(batch.packets, Ordering::Release);
         }
+    }
+
+    /// Notes when the newest packet came.
+    pub(super) fn came(&self, arrival: Arrival) {
+        self.last_arrival.store(arrival.order.max(1), Ordering::Relaxed);
+    }
+
+    /// Counts a connection, which is open until what this answers is dropped.
+    pub(super) fn connected(self: &Arc<Self>) -> Connected {
+        self.accepted.fetch_add(1, Ordering::Relaxed);
+        self.connections.fetch_add(1, Ordering::Relaxed);
+        Connected(Arc::clone(self))
+    }
+
+    /// Counts a connection that was refused.
+    pub(super) fn refused_connection(&self) {
+        self.refused_connections.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Adds a batch's refusals and remembers some of them, forgetting the oldest.
@@ -139,13 +180,32 @@ impl ReceiveStats {
             kernel_drops: read(&self.kernel_drops),
             truncated: read(&self.truncated),
             errors: read(&self.errors),
+            connections: read(&self.connections),
+            accepted: read(&self.accepted),
+            refused_connections: read(&self.refused_connections),
             by_reason: Reason::ALL.map(|reason| (reason, read(&self.by_reason[reason as usize]))).into(),
         }
+    }
+
+    /// How long after the start the last packet came; `None` before the first.
+    pub fn last_arrival(&self) -> Option<Duration> {
+        let nanos = self.last_arrival.load(Ordering::Relaxed);
+        (nanos > 0).then(|| Duration::from_nanos(nanos))
     }
 
     /// The last refusals, the newest last. Of a batch that held many, the first few.
     pub fn refusals(&self) -> Vec<RefusedLine> {
         self.refusals.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+    }
+}
+
+/// A connection that is counted as open.
+#[derive(Debug)]
+pub(super) struct Connected(Arc<ReceiveStats>);
+
+impl Drop for Connected {
+    fn drop(&mut self) {
+        self.0.connections.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -160,38 +220,9 @@ pub(super) fn excerpt(packet: &[u8], offset: usize) -> String {
     format!("{}{more}", shown.escape_ascii())
 }
 
-/// A socket's drop counter, which is 32 bits wide and told by two sources that may not be equally new.
-#[derive(Debug, Default)]
-pub(super) struct DropCounter {
-    last: u32,
-}
-
-impl DropCounter {
-    /// How many more were dropped since the newest figure seen; 0 for an older one.
-    pub(super) const fn advance(&mut self, figure: u32) -> u64 {
-        let ahead = figure.wrapping_sub(self.last);
-        if ahead > u32::MAX / 2 {
-            return 0;
-        }
-        self.last = figure;
-        ahead as u64
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_drop_counter_wraps_and_is_not_turned_back() {
-        let mut counter = DropCounter::default();
-        let seen: Vec<u64> = [0, 5, 3, 5, 9, u32::MAX / 2, u32::MAX - 1, 2, u32::MAX]
-            .iter()
-            .map(|figure| counter.advance(*figure))
-            .collect();
-        let half = u64::from(u32::MAX / 2);
-        assert_eq!(seen, [0, 5, 0, 0, 4, half - 9, half, 4, 0]);
-    }
 
     #[test]
     fn an_excerpt_is_the_line_of_the_offset() {
@@ -209,7 +240,7 @@ mod tests {
         let stats = ReceiveStats::default();
         let line = |offset| RefusedLine {
             at: SystemTime::UNIX_EPOCH,
-            sender: None,
+            sender: Sender::Unknown,
             reason: Reason::NoValue,
             offset,
             excerpt: String::new(),

@@ -1,20 +1,33 @@
 //! Receivers on real sockets of the loopback interface.
 
-use std::net::UdpSocket;
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpStream, UdpSocket};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use statline_series::{Step, Timestamp};
 use statline_statsd::{FlushConfig, Reason, SelfFigures, State, Table};
 
+use super::sender::Sender;
 use super::*;
 
 fn config(address: &str) -> ReceiveConfig {
-    ReceiveConfig { listen: vec![address.parse().unwrap()], receive_buffer: 1 << 20, ..ReceiveConfig::default() }
+    ReceiveConfig { listen: vec![address.parse().unwrap()], receive_buffer: 1 << 20, ..nowhere() }
+}
+
+fn nowhere() -> ReceiveConfig {
+    ReceiveConfig { listen: vec![], tcp_listen: vec![], ..ReceiveConfig::default() }
+}
+
+fn start(config: &ReceiveConfig) -> Result<Receivers, ReceiveError> {
+    Receivers::start(config, Vec::new())
 }
 
 fn client(receivers: &Receivers) -> UdpSocket {
-    let to = receivers.local_addrs()[0];
+    let to = receivers.places().udp[0];
     let socket = UdpSocket::bind(if to.is_ipv6() { "[::1]:0" } else { "127.0.0.1:0" }).unwrap();
     socket.connect(to).unwrap();
     socket
@@ -50,7 +63,7 @@ fn hold(table: &Mutex<Table>) -> MutexGuard<'_, Table> {
 
 #[test]
 fn every_sample_is_counted_once_over_several_threads_and_flushes() {
-    let mut receivers = Receivers::start(&ReceiveConfig { threads: 2, ..config("127.0.0.1:0") }).unwrap();
+    let mut receivers = start(&ReceiveConfig { threads: 2, ..config("127.0.0.1:0") }).unwrap();
     let stats = receivers.stats();
     let mut state = state();
     let mut counted = 0.0;
@@ -76,7 +89,7 @@ fn every_sample_is_counted_once_over_several_threads_and_flushes() {
 #[test]
 fn a_lone_packet_is_seen_at_once() {
     for address in ["127.0.0.1:0", "[::1]:0"] {
-        let receivers = Receivers::start(&config(address)).unwrap();
+        let receivers = start(&config(address)).unwrap();
         let stats = receivers.stats();
         let client = client(&receivers);
         for number in 1..=5 {
@@ -90,17 +103,21 @@ fn a_lone_packet_is_seen_at_once() {
 
 #[test]
 fn an_unspecified_ipv6_address_takes_ipv4_too() {
-    let receivers = Receivers::start(&config("[::]:0")).unwrap();
+    let receivers = start(&config("[::]:0")).unwrap();
     let stats = receivers.stats();
     let client = UdpSocket::bind("127.0.0.1:0").unwrap();
-    client.send_to(b"bad", ("127.0.0.1", receivers.local_addrs()[0].port())).unwrap();
+    client.send_to(b"bad", ("127.0.0.1", receivers.places().udp[0].port())).unwrap();
     wait_for(&stats, "the packet arrives", |totals| totals.packets == 1);
-    assert_eq!(stats.refusals()[0].sender, Some(client.local_addr().unwrap()), "shown as the IPv4 address it is");
+    assert_eq!(
+        stats.refusals()[0].sender,
+        Sender::Address(client.local_addr().unwrap()),
+        "shown as the IPv4 address it is"
+    );
 }
 
 #[test]
 fn what_the_kernel_dropped_and_what_was_received_is_what_was_sent() {
-    let receivers = Receivers::start(&ReceiveConfig { receive_buffer: 4096, ..config("127.0.0.1:0") }).unwrap();
+    let receivers = start(&ReceiveConfig { receive_buffer: 4096, ..config("127.0.0.1:0") }).unwrap();
     let stats = receivers.stats();
     let client = client(&receivers);
     let table = receivers.running[0].lane.table();
@@ -120,7 +137,7 @@ fn what_the_kernel_dropped_and_what_was_received_is_what_was_sent() {
 
 #[test]
 fn a_stop_takes_what_the_kernel_holds() {
-    let receivers = Receivers::start(&config("127.0.0.1:0")).unwrap();
+    let receivers = start(&config("127.0.0.1:0")).unwrap();
     let stats = receivers.stats();
     let client = client(&receivers);
     let lane_table = receivers.running[0].lane.table();
@@ -142,7 +159,7 @@ fn a_stop_takes_what_the_kernel_holds() {
 
 #[test]
 fn a_table_can_be_taken_while_no_packet_comes() {
-    let mut receivers = Receivers::start(&config("127.0.0.1:0")).unwrap();
+    let mut receivers = start(&config("127.0.0.1:0")).unwrap();
     let begun = Instant::now();
     let mut tables = 0;
     for _ in 0..100 {
@@ -154,7 +171,7 @@ fn a_table_can_be_taken_while_no_packet_comes() {
 
 #[test]
 fn a_refused_value_can_be_traced_to_its_sender() {
-    let receivers = Receivers::start(&config("127.0.0.1:0")).unwrap();
+    let receivers = start(&config("127.0.0.1:0")).unwrap();
     let stats = receivers.stats();
     let client = client(&receivers);
     client.send(b"good:1|c\nbad\nworse:x|c\n").unwrap();
@@ -163,7 +180,7 @@ fn a_refused_value_can_be_traced_to_its_sender() {
     let by_reason: Vec<_> = totals.by_reason.into_iter().filter(|(_, count)| *count > 0).collect();
     assert_eq!(by_reason, [(Reason::NoValue, 1), (Reason::NotANumber, 1)]);
     let refusals = stats.refusals();
-    assert_eq!(refusals[1].sender, Some(client.local_addr().unwrap()));
+    assert_eq!(refusals[1].sender, Sender::Address(client.local_addr().unwrap()));
     assert_eq!((refusals[1].offset, refusals[1].excerpt.as_str()), (19, "worse:x|c"));
     let told = refusals[0].to_string();
     assert!(told.starts_with("from 127.0.0.1:") && told.ends_with("\"bad\""), "{told}");
@@ -171,7 +188,7 @@ fn a_refused_value_can_be_traced_to_its_sender() {
 
 #[test]
 fn a_packet_too_long_is_taken_up_to_its_last_whole_line() {
-    let receivers = Receivers::start(&ReceiveConfig { max_packet_bytes: 20, ..config("127.0.0.1:0") }).unwrap();
+    let receivers = start(&ReceiveConfig { max_packet_bytes: 20, ..config("127.0.0.1:0") }).unwrap();
     let stats = receivers.stats();
     let client = client(&receivers);
     client.send(b"a:1|c\nb:1|c\ncut:123456|c").unwrap();
@@ -184,7 +201,7 @@ fn a_packet_too_long_is_taken_up_to_its_last_whole_line() {
 
 #[test]
 fn the_largest_packet_there_is_arrives_whole() {
-    let receivers = Receivers::start(&config("127.0.0.1:0")).unwrap();
+    let receivers = start(&config("127.0.0.1:0")).unwrap();
     let stats = receivers.stats();
     let client = client(&receivers);
     let packet = "a:1|c\n".repeat(65_507 / 6);
@@ -195,19 +212,215 @@ fn the_largest_packet_there_is_arrives_whole() {
 
 #[test]
 fn an_address_in_use_is_an_error_even_for_several_threads() {
-    let first = Receivers::start(&ReceiveConfig { threads: 2, ..config("127.0.0.1:0") }).unwrap();
-    let address = first.local_addrs()[0];
+    let first = start(&ReceiveConfig { threads: 2, ..config("127.0.0.1:0") }).unwrap();
+    let address = first.places().udp[0];
     for threads in [1, 2] {
-        let second = Receivers::start(&ReceiveConfig { listen: vec![address], threads, ..ReceiveConfig::default() });
+        let second = start(&ReceiveConfig { listen: vec![address], threads, ..nowhere() });
         let error = second.err().map(|error| error.to_string());
-        assert_eq!(error, Some(format!("cannot listen for statsd packets on udp {address}")));
+        assert_eq!(
+            error,
+            Some(format!(
+                "statsd.listen: cannot listen for statsd packets on udp {address}: Address already in use (os error 98)"
+            ))
+        );
     }
-    assert!(matches!(
-        Receivers::start(&ReceiveConfig { listen: vec![], ..ReceiveConfig::default() }),
-        Err(ReceiveError::NoAddress)
-    ));
-    assert!(matches!(
-        Receivers::start(&ReceiveConfig { threads: 0, ..config("127.0.0.1:0") }),
-        Err(ReceiveError::Nothing { .. })
-    ));
+    assert!(matches!(start(&nowhere()), Err(ReceiveError::NoAddress)));
+    assert!(matches!(start(&ReceiveConfig { threads: 0, ..config("127.0.0.1:0") }), Err(ReceiveError::Nothing { .. })));
+}
+
+/// Stops it, and flushes what it had received.
+fn stopped(receivers: Receivers, name: &str) -> Option<f64> {
+    let mut state = state();
+    for mut lane in receivers.stop().lanes {
+        state.absorb(&mut lane);
+    }
+    flushed(&mut state, name)
+}
+
+fn streams(config: ReceiveConfig) -> (Receivers, Arc<ReceiveStats>, SocketAddr) {
+    let receivers = start(&ReceiveConfig { tcp_listen: vec!["127.0.0.1:0".parse().unwrap()], ..config }).unwrap();
+    let (stats, address) = (receivers.stats(), receivers.places().tcp[0]);
+    (receivers, stats, address)
+}
+
+#[test]
+fn a_line_split_over_writes_and_a_tail_at_the_close_are_taken() {
+    let (receivers, stats, address) = streams(nowhere());
+    let mut client = TcpStream::connect(address).unwrap();
+    client.set_nodelay(true).unwrap();
+    client.write_all(b"a:1|c\na:2").unwrap();
+    wait_for(&stats, "the first line", |totals| totals.samples == 1);
+    client.write_all(b"|c\na:4|c").unwrap();
+    let totals = wait_for(&stats, "the second line", |totals| totals.samples == 2);
+    assert_eq!((totals.packets, totals.connections, totals.accepted), (2, 1, 1));
+    drop(client);
+    let totals = wait_for(&stats, "the tail, and the end", |totals| totals.connections == 0);
+    assert_eq!((totals.samples, totals.packets, totals.bad_lines, totals.bytes), (3, 3, 0, 17));
+    assert_eq!(stopped(receivers, "stats_counts.a"), Some(7.0));
+}
+
+#[test]
+fn a_line_too_long_for_a_stream_is_refused_and_the_next_one_is_taken() {
+    let (_receivers, stats, address) = streams(ReceiveConfig { max_packet_bytes: 600, ..nowhere() });
+    let mut client = TcpStream::connect(address).unwrap();
+    client.write_all(b"a:1|c\n").unwrap();
+    for _ in 0..1000 {
+        client.write_all(&[b'x'; 1000]).unwrap();
+    }
+    client.write_all(b"\nbad\na:1|c\n").unwrap();
+    let totals = wait_for(&stats, "the last line", |totals| totals.samples == 2);
+    assert_eq!((totals.truncated, totals.limited, totals.bad_lines), (1, 1, 1));
+    let (refusals, sender) = (stats.refusals(), Sender::Address(client.local_addr().unwrap()));
+    let told: Vec<_> = refusals.iter().map(|line| (line.reason, line.offset, line.sender)).collect();
+    assert_eq!(told, [(Reason::Truncated, 6, sender), (Reason::NoValue, 1_000_007, sender)]);
+}
+
+#[test]
+fn connections_beyond_the_limit_are_refused_and_silent_ones_are_closed() {
+    let (receivers, stats, address) =
+        streams(ReceiveConfig { max_connections: 2, idle_timeout: Duration::from_millis(300), ..nowhere() });
+    let clients: Vec<TcpStream> = (0..2).map(|_| TcpStream::connect(address).unwrap()).collect();
+    wait_for(&stats, "two connections", |totals| totals.connections == 2);
+    let mut third = TcpStream::connect(address).unwrap();
+    wait_for(&stats, "the refusal", |totals| totals.refused_connections == 1);
+    assert_eq!(third.read(&mut [0; 1]).unwrap_or(0), 0, "it is closed");
+    wait_for(&stats, "both to be closed", |totals| totals.connections == 0);
+    drop(clients);
+    TcpStream::connect(address).unwrap().write_all(b"a:1|c\n").unwrap();
+    wait_for(&stats, "a later one", |totals| totals.samples == 1);
+    assert!(receivers.is_healthy());
+}
+
+#[test]
+fn a_stop_reads_what_the_kernel_has_taken_from_clients() {
+    let (receivers, stats, address) = streams(nowhere());
+    let mut open = TcpStream::connect(address).unwrap();
+    open.write_all(b"a:1|c\n").unwrap();
+    wait_for(&stats, "the first line", |totals| totals.samples == 1);
+    // The thread cannot read on while its table is held, nor take the second connection.
+    let table = receivers.running[0].lane.table();
+    let held = table.lock().unwrap();
+    open.write_all(&b"a:1|c\n".repeat(20_000)).unwrap();
+    let mut waiting = TcpStream::connect(address).unwrap();
+    waiting.write_all(b"a:1|c\na:1|c\na:1").unwrap();
+    let stopping = thread::spawn(move || stopped(receivers, "stats_counts.a"));
+    drop(held);
+    assert_eq!(stopping.join().unwrap(), Some(20_003.0));
+    let totals = stats.totals();
+    assert_eq!((totals.samples, totals.truncated), (20_003, 1), "a line without its end may have been cut");
+}
+
+#[test]
+fn a_stop_is_not_held_up_by_a_client_that_sends_without_a_pause() {
+    let (receivers, stats, address) = streams(nowhere());
+    let sending = thread::spawn(move || {
+        let mut client = TcpStream::connect(address).unwrap();
+        let lines = b"a:1|c\n".repeat(1000);
+        while client.write_all(&lines).is_ok() {}
+    });
+    wait_for(&stats, "lines", |totals| totals.samples > 0);
+    let begun = Instant::now();
+    receivers.stop();
+    assert!(begun.elapsed() < Duration::from_secs(3), "took {:?}", begun.elapsed());
+    sending.join().unwrap();
+}
+
+#[test]
+fn tcp_is_listened_for_on_ipv6_too() {
+    let any = ["0.0.0.0:0".parse().unwrap(), "[::]:0".parse().unwrap()];
+    let receivers = start(&ReceiveConfig { tcp_listen: any.to_vec(), ..nowhere() }).unwrap();
+    let stats = receivers.stats();
+    for (at, host) in ["127.0.0.1", "::1"].into_iter().enumerate() {
+        let port = receivers.places().tcp[at].port();
+        TcpStream::connect((host, port)).unwrap().write_all(b"a:1|c\n").unwrap();
+    }
+    wait_for(&stats, "both lines", |totals| totals.samples == 2);
+}
+
+#[test]
+fn unix_sockets_of_both_kinds_are_listened_on() {
+    let directory = tempfile::tempdir().unwrap();
+    let (datagram, stream) = (directory.path().join("d.sock"), directory.path().join("s.sock"));
+    let config = ReceiveConfig {
+        unix_datagram: vec![datagram.clone()],
+        unix_stream: vec![stream.clone()],
+        unix_mode: 0o620,
+        ..nowhere()
+    };
+    let receivers = start(&config).unwrap();
+    let stats = receivers.stats();
+    for path in [&datagram, &stream] {
+        assert_eq!(fs::metadata(path).unwrap().permissions().mode() & 0o777, 0o620);
+    }
+    let sender = UnixDatagram::unbound().unwrap();
+    sender.connect(&datagram).unwrap();
+    sender.send(b"a:1|c\nbad").unwrap();
+    wait_for(&stats, "the datagram", |totals| totals.packets == 1);
+    let mut client = UnixStream::connect(&stream).unwrap();
+    client.write_all(b"a:2|c\nworse\na:4|c").unwrap();
+    client.shutdown(Shutdown::Write).unwrap();
+    let totals = wait_for(&stats, "the stream", |totals| totals.connections == 0 && totals.accepted == 1);
+    assert_eq!((totals.samples, totals.bad_lines, totals.kernel_drops), (3, 2, 0));
+    for refusal in stats.refusals() {
+        assert!(
+            matches!(refusal.sender, Sender::Process { pid, .. } if pid.unsigned_abs() == std::process::id()),
+            "{refusal}"
+        );
+    }
+    assert_eq!(stopped(receivers, "stats_counts.a"), Some(7.0));
+    assert!(!datagram.exists() && !stream.exists(), "their files are gone");
+    let error = sender.send(b"a:1|c").unwrap_err();
+    assert!(matches!(error.raw_os_error(), Some(libc::EPIPE | libc::ECONNREFUSED | libc::ECONNRESET)), "{error}");
+}
+
+#[test]
+fn a_stop_takes_the_datagrams_that_a_unix_socket_holds() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("d.sock");
+    let receivers = start(&ReceiveConfig { unix_datagram: vec![path.clone()], ..nowhere() }).unwrap();
+    let sender = UnixDatagram::unbound().unwrap();
+    sender.connect(&path).unwrap();
+    sender.set_nonblocking(true).unwrap();
+    let table = receivers.running[0].lane.table();
+    let held = table.lock().unwrap();
+    let mut sent = 0.0;
+    while sender.send(b"a:1|c").is_ok() {
+        sent += 1.0;
+    }
+    assert!(sent > 1.0);
+    let stopping = thread::spawn(move || stopped(receivers, "stats_counts.a"));
+    drop(held);
+    assert_eq!(stopping.join().unwrap(), Some(sent));
+}
+
+#[test]
+fn the_file_of_a_dead_process_is_replaced_and_one_in_use_is_an_error() {
+    let directory = tempfile::tempdir().unwrap();
+    let (datagram, stream) = (directory.path().join("d.sock"), directory.path().join("s.sock"));
+    let config =
+        ReceiveConfig { unix_datagram: vec![datagram.clone()], unix_stream: vec![stream.clone()], ..nowhere() };
+    drop(UnixDatagram::bind(&datagram).unwrap());
+    drop(UnixListener::bind(&stream).unwrap());
+    assert!(datagram.exists() && stream.exists(), "what a process that died leaves behind");
+    let first = start(&config).unwrap();
+
+    for (unix_datagram, unix_stream, said) in [
+        (
+            vec![datagram.clone()],
+            vec![],
+            "statsd.unix_datagram: cannot listen for statsd packets on unix datagram socket ",
+        ),
+        (vec![], vec![stream.clone()], "statsd.unix_stream: cannot listen for statsd packets on unix stream socket "),
+        (vec![stream.clone()], vec![], "statsd.unix_datagram: "),
+    ] {
+        let error = start(&ReceiveConfig { unix_datagram, unix_stream, ..nowhere() }).unwrap_err().to_string();
+        assert!(error.starts_with(said) && error.ends_with(": another process listens on it"), "{error}");
+    }
+    drop(first);
+
+    let file = directory.path().join("file");
+    fs::write(&file, "precious").unwrap();
+    let error = start(&ReceiveConfig { unix_stream: vec![file.clone()], ..nowhere() }).unwrap_err().to_string();
+    assert!(error.ends_with(": a file is there that is no socket"), "{error}");
+    assert_eq!(fs::read_to_string(file).unwrap(), "precious");
 }

@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -20,9 +21,25 @@ pub struct Statlined {
     addresses: Addresses,
 }
 
+/// Passes on its standard input and output as systemd passes sockets, and becomes what it is told to run.
+const ACTIVATE: &str = "
+import os, sys
+names = sys.argv[1].split(':')
+for at in range(len(names)):
+    os.dup2(at, 3 + at)
+nothing = os.open('/dev/null', os.O_RDWR)
+os.dup2(nothing, 0)
+os.dup2(nothing, 1)
+os.closerange(3 + len(names), 64)
+environment = dict(os.environ, LISTEN_PID=str(os.getpid()), LISTEN_FDS=str(len(names)), LISTEN_FDNAMES=sys.argv[1])
+os.execve(sys.argv[2], sys.argv[2:], environment)
+";
+
 #[derive(Debug)]
 struct Addresses {
-    statsd: SocketAddr,
+    statsd: Option<SocketAddr>,
+    statsd_tcp: Option<SocketAddr>,
+    console: Option<SocketAddr>,
     carbon: SocketAddr,
     http: SocketAddr,
     flight: SocketAddr,
@@ -37,13 +54,20 @@ pub struct Options {
     pub flush_interval: String,
     /// More of the environment: `STATLINE_SECTION__KEY` and its value.
     pub environment: Vec<(String, String)>,
+    /// Sockets that are passed to it, with their names, as by socket activation; two at most.
+    pub sockets: Vec<(String, Arc<OwnedFd>)>,
 }
 
 impl Options {
     /// A store in a directory, and a flush interval such as `1s`.
     #[must_use]
     pub fn new(store: &Path, flush_interval: &str) -> Self {
-        Self { store: store.to_owned(), flush_interval: flush_interval.to_owned(), environment: Vec::new() }
+        Self {
+            store: store.to_owned(),
+            flush_interval: flush_interval.to_owned(),
+            environment: Vec::new(),
+            sockets: Vec::new(),
+        }
     }
 
     /// Sets a key of the configuration.
@@ -53,6 +77,38 @@ impl Options {
         self.environment.push((name, value.to_string()));
         self
     }
+
+    /// Passes a socket to the daemon, as systemd does. This process keeps it open, too, as systemd does.
+    ///
+    /// # Errors
+    /// When there are two already, or this process can have no more descriptors.
+    pub fn pass(mut self, name: &str, socket: &impl AsFd) -> Result<Self, HarnessError> {
+        let failed = |error: std::io::Error| HarnessError::failed("passing a socket", error);
+        if self.sockets.len() == 2 {
+            return Err(failed(std::io::ErrorKind::Unsupported.into()));
+        }
+        let socket = socket.as_fd().try_clone_to_owned().map_err(failed)?;
+        self.sockets.push((name.to_owned(), Arc::new(socket)));
+        Ok(self)
+    }
+
+    /// The command that starts the daemon.
+    fn command(&self) -> Result<Command, HarnessError> {
+        let statlined = program::own_binary("statlined")?;
+        if self.sockets.is_empty() {
+            let mut command = Command::new(statlined);
+            command.arg("serve").stdin(Stdio::null()).stdout(Stdio::null());
+            return Ok(command);
+        }
+        let names: Vec<&str> = self.sockets.iter().map(|(name, _)| name.as_str()).collect();
+        let mut command = Command::new("python3");
+        command.args(["-c", ACTIVATE, &names.join(":")]).arg(statlined).arg("serve");
+        let mut passed = self.sockets.iter().map(|(_, socket)| socket.try_clone().map(Stdio::from));
+        let mut next = || passed.next().unwrap_or_else(|| Ok(Stdio::null()));
+        let failed = |error| HarnessError::failed("passing a socket", error);
+        command.stdin(next().map_err(failed)?).stdout(next().map_err(failed)?);
+        Ok(command)
+    }
 }
 
 impl Statlined {
@@ -61,10 +117,12 @@ impl Statlined {
     /// # Errors
     /// With the end of its log when it does not become ready.
     pub fn start(options: &Options) -> Result<Self, HarnessError> {
-        let mut command = Command::new(program::own_binary("statlined")?);
-        command.arg("serve").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut command = options.command()?;
+        command.stderr(Stdio::piped());
         for (name, value) in [
             ("STATLINE_STATSD__LISTEN", "127.0.0.1:0"),
+            ("STATLINE_STATSD__TCP_LISTEN", "127.0.0.1:0"),
+            ("STATLINE_CONSOLE__LISTEN", "127.0.0.1:0"),
             ("STATLINE_CARBON__LISTEN", "127.0.0.1:0"),
             ("STATLINE_HTTP__LISTEN", "127.0.0.1:0"),
             ("STATLINE_FLIGHT__LISTEN", "127.0.0.1:0"),
@@ -108,9 +166,30 @@ impl Statlined {
     }
 
     /// Where statsd packets go.
+    ///
+    /// # Panics
+    /// When it was told to listen for none.
     #[must_use]
-    pub const fn statsd(&self) -> SocketAddr {
-        self.addresses.statsd
+    pub fn statsd(&self) -> SocketAddr {
+        listened_on(self.addresses.statsd, "statsd.listen")
+    }
+
+    /// Where statsd connections go.
+    ///
+    /// # Panics
+    /// When it was told to listen for none.
+    #[must_use]
+    pub fn statsd_tcp(&self) -> SocketAddr {
+        listened_on(self.addresses.statsd_tcp, "statsd.tcp_listen")
+    }
+
+    /// The management console.
+    ///
+    /// # Panics
+    /// When it was told to have none.
+    #[must_use]
+    pub fn console(&self) -> SocketAddr {
+        listened_on(self.addresses.console, "console.listen")
     }
 
     /// Where carbon lines go.
@@ -178,6 +257,12 @@ impl Drop for Statlined {
     }
 }
 
+/// An address that a test asks for must be one that it has told the daemon to listen on.
+#[expect(clippy::panic, reason = "a test says what is wrong by panicking")]
+fn listened_on(address: Option<SocketAddr>, key: &str) -> SocketAddr {
+    address.unwrap_or_else(|| panic!("the daemon was started with no {key}"))
+}
+
 impl Addresses {
     /// Reads the line that says that the daemon is ready.
     fn read(line: &str) -> Option<Self> {
@@ -187,7 +272,9 @@ impl Addresses {
         }
         let address = |name: &str| line.get(name)?.as_str()?.split(',').next()?.parse().ok();
         Some(Self {
-            statsd: address("statsd")?,
+            statsd: address("statsd"),
+            statsd_tcp: address("statsd_tcp"),
+            console: address("console"),
             carbon: address("carbon")?,
             http: address("http")?,
             flight: address("flight")?,
