@@ -33,6 +33,7 @@ use crate::flight::Flight;
 use crate::flusher::{FlushError, Flusher};
 use crate::http::{self, Shared};
 use crate::keeper::Keeper;
+use crate::mapping;
 use crate::receive::inherit::{self, Inherited};
 use crate::receive::{ReceiveError, Receivers};
 use crate::status::Status;
@@ -156,6 +157,12 @@ impl Daemon {
         let received = receivers.stats();
         let state = State::new(config.statsd.flush_config(), &config.statsd.limits())
             .map_err(|error| DaemonError::Other(error.to_string()))?;
+        let registry = state.registry();
+        let rules = mapping::load(&config.mapping.file)
+            .await
+            .map_err(|error| DaemonError::Other(format!("mapping.file: {error}")))?;
+        let (rules, in_force) = watch::channel(rules);
+        tokio::spawn(mapping::keep_up(config.mapping.file.clone(), rules, stop.clone()));
         let (asks, asked) = mpsc::channel(console::WAITING_ASKS);
         let flusher = Flusher::new(
             receivers,
@@ -166,6 +173,7 @@ impl Daemon {
             config.statsd.max_waiting_points,
             flush_sender,
             asked,
+            in_force,
         )
         .await?;
         let status = Arc::new(Status::new(Arc::clone(&store), step, flushed.clone()));
@@ -199,6 +207,7 @@ impl Daemon {
             status,
             received,
             metrics,
+            registry,
             access: Access::new(config.http.token.reveal()),
         };
         let flight = Flight::new(engine, Access::new(config.flight.token.reveal()));

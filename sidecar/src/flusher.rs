@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use crate::clock;
 use crate::console::{Ask, Flushes};
 use crate::keeper::Keeper;
+use crate::mapping::InForce;
 use crate::receive::{ReceiveTotals, Receivers, Stopped};
 
 /// The series that every flush writes, in the legacy namespace and in the other, by which a restart knows when the last
@@ -63,6 +64,8 @@ pub struct Flusher {
     flushed: watch::Sender<Option<Timestamp>>,
     /// What the console asks.
     asks: mpsc::Receiver<Ask>,
+    /// By which series are mapped.
+    rules: watch::Receiver<InForce>,
 }
 
 /// What the last flush left behind.
@@ -90,7 +93,9 @@ impl Flusher {
         max_waiting_points: usize,
         flushed: watch::Sender<Option<Timestamp>>,
         asks: mpsc::Receiver<Ask>,
+        mut rules: watch::Receiver<InForce>,
     ) -> Result<Self, StoreError> {
+        state.set_rules(rules.borrow_and_update().clone());
         let mark = last_flush_in(store.as_ref()).await?;
         let open_since = clock::now().align_down(step);
         let next = open_since.offset(step.millis());
@@ -112,6 +117,7 @@ impl Flusher {
             last: Last::default(),
             flushed,
             asks,
+            rules,
         })
     }
 
@@ -133,6 +139,10 @@ impl Flusher {
                 () = stop.cancelled() => break,
                 () = tokio::time::sleep(sleep) => {}
                 Some(ask) = self.asks.recv() => self.answer(ask),
+                Ok(()) = self.rules.changed() => {
+                    let rules = self.rules.borrow_and_update().clone();
+                    self.state.set_rules(rules);
+                }
             }
             if clock::now() >= boundary {
                 let at = clock::now().align_down(self.step);

@@ -4,6 +4,7 @@
 //! * [`daemon`]: starts everything, and stops it in order
 //! * [`receive`] → [`flusher`], [`carbon`]: points on their way in; [`keeper`] carries statsd over a restart, [`repeater`]
 //!   sends packets on to other servers
+//! * [`mapping`]: the rules that make Prometheus metrics of statsd names
 //! * [`engine`]: questions on their way to the store
 //! * [`http`], [`flight`]: the ways out; [`access`] guards them
 //! * [`console`]: etsy's management console, to look into the open interval
@@ -22,6 +23,7 @@ mod flusher;
 mod http;
 mod keeper;
 mod logs;
+mod mapping;
 mod query;
 mod receive;
 mod repeater;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use metrics::{counter, gauge};
 use statline_series::{Step, Timestamp};
+use statline_statsd::mapping::Registry;
 use statline_store::Store;
 use tokio::sync::watch;
 
@@ -55,6 +56,19 @@ impl Status {
             let silent = Duration::from_millis(silent.unsigned_abs()).as_secs();
             format!("no flush has been stored for {silent} s; the log says why")
         })
+    }
+
+    /// Publishes what came of mapping rules, for a scrape.
+    #[expect(clippy::unused_self, reason = "published as the other figures are")]
+    pub fn publish_mapping(&self, registry: &Registry) {
+        gauge!("statline_mapping_series").set(registry.len() as f64);
+        for (reason, count) in registry.refused() {
+            counter!("statline_mapping_refused_total", "reason" => reason).absolute(count);
+        }
+        for (kind, name, count) in registry.conflicts() {
+            let labels = [("type", kind.as_str().to_owned()), ("name", name.to_owned())];
+            counter!("statline_mapping_conflicts_total", &labels).absolute(count);
+        }
     }
 
     /// Publishes what others count, for a scrape.

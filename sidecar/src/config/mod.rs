@@ -35,6 +35,8 @@ pub struct Config {
     pub console: Console,
     /// Where packets are sent on to.
     pub repeater: Repeater,
+    /// Names that become Prometheus metrics.
+    pub mapping: Mapping,
     /// Carbon's plaintext protocol.
     pub carbon: Carbon,
     /// Where points are kept.
@@ -300,6 +302,14 @@ pub enum TagStyle {
     Librato,
     /// `name[tag=value]:1|c`
     Signalfx,
+}
+
+/// `[mapping]`
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Mapping {
+    /// A mapping file, as statsd_exporter reads it.
+    pub file: PathBuf,
 }
 
 /// `[carbon]`

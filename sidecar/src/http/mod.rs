@@ -6,7 +6,7 @@ mod operations;
 mod params;
 mod render;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use axum::Router;
 use axum::extract::{Request, State};
@@ -15,6 +15,8 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use metrics_exporter_prometheus::PrometheusHandle;
+
+use statline_statsd::mapping::Registry;
 
 use crate::access::Access;
 use crate::engine::{Engine, QueryError};
@@ -35,6 +37,8 @@ pub struct Shared {
     pub received: Arc<ReceiveStats>,
     /// Our own figures.
     pub metrics: PrometheusHandle,
+    /// The metrics that mapping rules have made.
+    pub registry: Arc<Mutex<Registry>>,
     /// Who may ask.
     pub access: Access,
 }

@@ -1,12 +1,17 @@
 //! What an operator asks: is it alive, is it ready, what are its figures, what did it refuse.
 
+use std::sync::PoisonError;
+
 use axum::Json;
 use axum::extract::State;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
+use statline_statsd::mapping::Format;
+
 use super::{Shared, plain};
+use crate::clock;
 
 /// `/health`: the process answers.
 pub async fn health() -> Response {
@@ -21,18 +26,28 @@ pub async fn ready(State(shared): State<Shared>) -> Response {
     }
 }
 
-/// `/metrics`: our own figures, as Prometheus text.
-pub async fn metrics(State(shared): State<Shared>) -> Response {
+/// `/metrics`: what mapping rules have made of statsd names, then our own figures, as Prometheus text or OpenMetrics.
+pub async fn metrics(State(shared): State<Shared>, headers: HeaderMap) -> Response {
+    let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
+    let format = Format::accepted(accept);
     // The store looks at its files.
     let rendered = tokio::task::spawn_blocking(move || {
+        let mut text = String::new();
+        {
+            let registry = shared.registry.lock().unwrap_or_else(PoisonError::into_inner);
+            shared.status.publish_mapping(&registry);
+            format.write(&registry, clock::now(), &mut text);
+        }
         shared.status.publish(&shared.received.totals());
         shared.metrics.run_upkeep();
-        shared.metrics.render()
+        format.write_text(&shared.metrics.render(), &mut text);
+        format.finish(&mut text);
+        text
     });
     let Ok(text) = rendered.await else {
         return plain(StatusCode::INTERNAL_SERVER_ERROR, "the figures could not be gathered");
     };
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
+    ([(header::CONTENT_TYPE, format.content_type())], text).into_response()
 }
 
 /// `/statsd/refusals`: the last lines that were refused, with reason, place and sender.
