@@ -95,6 +95,27 @@ fn an_error_says_where_what_and_what_would_be_right() {
 }
 
 #[test]
+fn the_file_in_the_documentation_does_what_is_said_of_it() {
+    let documentation = include_str!("../../../docs/mapping.md");
+    let file = documentation.split("```yaml\n").nth(1).unwrap().split("```").next().unwrap();
+    let rules = Rules::parse(file.as_bytes()).unwrap();
+    assert_eq!(rules.notes(), [""; 0]);
+    let counter = |name| mapped(&rules, MetricType::Counter, name).key().to_string();
+    for (name, key) in [
+        ("bot.channels.python_general", "bot_channel_messages;channel=python_general"),
+        ("bot.errors.unexpected", "bot_errors;error_type=unexpected"),
+        ("bot.errors.event.on_message", "bot_errors;error_type=event;event=on_message"),
+        ("bot.help.dormant_calls.auto.deleted", "bot_help_dormant_calls;invoker=auto;reason=deleted"),
+        ("bot.tags.usages.faq", "bot_tag_usages;tag=faq"),
+        ("bot.tags.usages.help.faq", "bot_tag_usages;group=help;tag=faq"),
+    ] {
+        assert_eq!(counter(name), key);
+    }
+    assert_eq!(rules.map(MetricType::Gauge, "bot.debug.x", NO_TAGS), Mapping::Dropped);
+    assert_eq!(rules.map(MetricType::Gauge, "bot.guild.total_members", NO_TAGS), Mapping::Unmapped);
+}
+
+#[test]
 fn what_is_not_wrong_and_worth_saying_is_noted() {
     let file = "defaults:\n  timer_type: histogram\nmappings:\n- {match: a.b.c, name: x}\n- {match: a.b, name: y}\n- {match: a.b.c, name: z}\n---\nmore: 1\n";
     let rules = Rules::parse(file.as_bytes()).unwrap();
