@@ -40,6 +40,7 @@ lint: $(VENV)/.installed frontend/node_modules/.installed ## format, types, lint
 	npm --prefix frontend run --silent lint
 	$(VENV)/bin/shellcheck demo/*.sh .ci/run
 	cd tests/go-plugin && { ! command -v go >/dev/null || go vet ./...; }
+	cd tests/conformance/mapping && { ! command -v go >/dev/null || go vet ./...; }
 
 e2e: dist postgresql $(VENV)/.installed bins ## every panel of every dashboard in a real Grafana (GRAFANA_HOME)
 	$(BIN_DIR)/statline-demo --run "$(PYTHON) tests/e2e/dashboards.py --plugins dist" $(DEMO_FLAGS)

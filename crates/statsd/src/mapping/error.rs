@@ -12,7 +12,9 @@ pub struct MappingError {
 
 impl MappingError {
     pub(super) fn new(text: impl Into<String>) -> Self {
-        Self { line: None, mapping: None, text: text.into() }
+        // A piece of the file that is quoted in it must not break the line.
+        let text = text.into().replace(char::is_control, " ");
+        Self { line: None, mapping: None, text }
     }
 
     pub(super) fn at(line: usize, text: impl Into<String>) -> Self {

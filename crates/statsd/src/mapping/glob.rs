@@ -3,8 +3,8 @@
 //! It is statsd_exporter's, with its precedence and its corners. Rules are a tree: an edge is a part of a match, `*` or
 //! literal, with a tree for each type of metric. With ordering, of all rules that match the one that stands first in the
 //! file wins, and the whole tree is searched. Without, a literal part is preferred to `*` at each level, and a wrong turn is
-//! taken back only when the set of rules asks for it. A node is visited at most once a name, so that no name costs more than
-//! the rules are long.
+//! taken back only when the set of rules asks for it. A node is visited at most once a name, and not when all rules behind it
+//! stand after one that was found, so that no name costs more than the rules are long.
 //!
 //! Two corners are kept because files in use rest on them: a rule whose match is the beginning of an earlier rule's match is
 //! never found, and a rule that repeats an earlier match gives its own place in the order to the earlier one.
@@ -26,6 +26,8 @@ struct State {
     rule: Option<usize>,
     /// The lower, the earlier in the file.
     priority: usize,
+    /// The place of the first rule that passes here: none behind it is earlier.
+    earliest: usize,
 }
 
 /// The state machine of all globs of a file.
@@ -78,7 +80,8 @@ impl Globs {
                     }
                     None => {
                         let rule = (left == 0).then_some(rule);
-                        self.states.push(State { fewest: left, most: left, rule, ..State::default() });
+                        let earliest = self.added;
+                        self.states.push(State { fewest: left, most: left, rule, earliest, ..State::default() });
                         let next = self.states.len() - 1;
                         if *part == "*" {
                             self.states[at].star = Some(next);
@@ -111,10 +114,6 @@ impl Globs {
         if parts.len() > self.longest {
             return None;
         }
-        let fits = |state: &State, index: usize| {
-            let left = parts.len() - index - 1;
-            (state.fewest..=state.most).contains(&left)
-        };
         let mut best: Option<(usize, usize, Vec<&str>)> = None;
         let mut captures: Vec<&str> = Vec::new();
         // Turns not taken: the state behind the star, the part that it takes, and the captures before it.
@@ -122,8 +121,14 @@ impl Globs {
         let (mut at, mut index) = (metric as usize, 0);
         loop {
             let state = &self.states[at];
-            let literal = state.literal.get(parts[index]).copied().filter(|next| fits(&self.states[*next], index));
-            let star = state.star.filter(|next| fits(&self.states[*next], index));
+            let left = parts.len() - index - 1;
+            let best_so_far = best.as_ref().map_or(usize::MAX, |(_, priority, _)| *priority);
+            let can_lead_to_a_better_one = |next: &usize| {
+                let State { fewest, most, earliest, .. } = self.states[*next];
+                (fewest..=most).contains(&left) && earliest < best_so_far
+            };
+            let literal = state.literal.get(parts[index]).copied().filter(can_lead_to_a_better_one);
+            let star = state.star.filter(can_lead_to_a_better_one);
             let mut next = match (literal, star) {
                 (Some(literal), star) => {
                     if let Some(star) = star.filter(|_| self.backtracks) {

@@ -71,8 +71,7 @@ pub(super) fn parse(text: &str) -> Result<(Option<Rc<Node>>, bool), MappingError
             // go-yaml does not look at what follows the first document either.
             Err(_) if ended => return Ok((tree.root, true)),
             Err(error) => {
-                let text = error.info().replace(['\n', '\r'], " ");
-                return Err(MappingError::at(error.marker().line(), format!("not YAML: {text}")));
+                return Err(MappingError::at(error.marker().line(), format!("not YAML: {}", error.info())));
             }
         };
         match event {

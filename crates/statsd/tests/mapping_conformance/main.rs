@@ -1,6 +1,10 @@
 //! Mapping files beside the real statsd_exporter: what it makes of each name, what it adds events up to, what it refuses.
 
-#![allow(clippy::unwrap_used, reason = "a test says what is wrong by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test says what is wrong by panicking, and what it skipped"
+)]
 
 mod files;
 mod generate;
