@@ -36,6 +36,9 @@ ONLY = os.environ.get("ONLY", "")
 SCENARIOS = 40
 BATCHES_A_PAIR = 8
 
+# How much of what is wrong with a group is shown.
+SHOWN_WRONG = 25
+
 # Groups mostly wait for the clock.
 GROUPS_AT_ONCE = 4
 
@@ -129,8 +132,10 @@ def main() -> int:
         for name, future in running.items():
             tally = future.result()
             print(tally.line(name), flush=True)
-            for wrong in tally.wrong:
+            for wrong in tally.wrong[:SHOWN_WRONG]:
                 print(f"  - {wrong}", flush=True)
+            if len(tally.wrong) > SHOWN_WRONG:
+                print(f"  … and {len(tally.wrong) - SHOWN_WRONG} more", flush=True)
             total.add(tally)
     print(total.line("in all"), f"in {time.monotonic() - began:.0f} s, seed {SEED}")
     # In the words of pytest, which tests/run.py counts by.

@@ -14,8 +14,9 @@ from common.program import ConformanceError
 from compare import Tally, by_owner, differences
 from pair import ATTEMPTS, Exchange, MissedIntervalError, Pair
 
-# How many differences of one case are shown, and how many cases are told by halving.
+# How many differences of one case are shown, how much of its packets, and how many cases are told by halving.
 SHOWN_DIFFERENCES = 6
+SHOWN_CHARACTERS = 600
 TOLD_CASES = 12
 
 
@@ -115,7 +116,7 @@ def shown(case: Case) -> str:
     text = f"sent {list(case.packets)}"
     if case.then:
         text += f", then {list(case.then)}"
-    return text if len(text) < 2000 else f"{text[:2000]}…"
+    return text if len(text) < SHOWN_CHARACTERS else f"{text[:SHOWN_CHARACTERS]}…"
 
 
 def describe(one: Numbered) -> str:

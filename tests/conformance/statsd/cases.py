@@ -171,6 +171,7 @@ NAMES = [
     case("a hash sign without a bar goes", "{n}.a#b:1|c"),
     case("a comma without an equals sign goes", "{n}.a,b:1|c"),
     case("brackets without an equals sign go", "{n}.a[b]c:1|c"),
+    case("other styles of tags are letters of the name", "{n}.i,a=1:1|c", "{n}.l#a=1,b=2:1|c", "{n}.s[a=1]b:1|c"),
 ]
 
 TAGS = [

@@ -45,7 +45,8 @@ DEVIATIONS = [
     ("a set's member `__proto__`", "not counted", "counted"),
     ("a set's members that are not UTF-8", "one member", "as many as there are different ones"),
     ("what is beyond a limit on names, tags or members", "taken", "refused, and counted apart from bad lines"),
-    ("a percent threshold of -100", "no numbers", "of all samples"),
+    ("a percent threshold below 0 that covers all samples", "no numbers", "their numbers"),
+    ("an idle counter with `packets_received` in its name", "never deleted", "deleted as others are"),
     ("the flush", "by a timer from its start", "at the wall clock's multiples"),
     (
         "what the kernel dropped",
@@ -77,6 +78,8 @@ class Deviating:
     ours_bad: int
     config: tuple[tuple[str, Any], ...] = ()
     toml: str = ""
+    # Whether it is the flush after that of the packets which tells.
+    idle: bool = False
 
 
 def deviating(
@@ -240,7 +243,7 @@ def _limits() -> list[Deviating]:
 
 
 def _thresholds() -> list[Deviating]:
-    what = "a percent threshold of -100"
+    what = "a percent threshold below 0 that covers all samples"
     return [
         Deviating(
             what,
@@ -251,6 +254,23 @@ def _thresholds() -> list[Deviating]:
             0,
             (("percentThreshold", (-100,)),),
             "percent_thresholds = [-100]",
+        )
+    ]
+
+
+def _idle_counters() -> list[Deviating]:
+    what = "an idle counter with `packets_received` in its name"
+    return [
+        Deviating(
+            what,
+            case(f"{what}: an idle flush", "{n}:1|c", "{n}.my_packets_received:1|c"),
+            {f"{COUNT}.my_packets_received": 0},
+            {},
+            0,
+            0,
+            (("deleteIdleStats", True),),
+            "delete_idle = true",
+            idle=True,
         )
     ]
 
@@ -266,6 +286,7 @@ DEVIATING: list[Deviating] = [
     *_javascript(),
     *_limits(),
     *_thresholds(),
+    *_idle_counters(),
 ]
 
 

@@ -86,7 +86,7 @@ GROUPS = [
     ),
     Group(
         "percent thresholds, odd",
-        Setup({"percentThreshold": [0.1, -33.3, 100, 5, -99.99]}, "percent_thresholds = [0.1, -33.3, 100, 5, -99.99]"),
+        Setup({"percentThreshold": [0.1, -33.3, 100, 5, -60.6]}, "percent_thresholds = [0.1, -33.3, 100, 5, -60.6]"),
     ),
     Group(
         "histograms",

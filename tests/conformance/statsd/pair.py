@@ -27,7 +27,7 @@ ATTEMPTS = 4
 # The part of an interval in which packets may be sent, so that they are received before the next flush.
 SENDING_PART = 0.6
 
-_PACKETS = re.compile(r"(^|\.)packets_received(?=[.;]|$)")
+_PACKETS = re.compile(r"(^|\.)(statsd|own|own\.stats)\.packets_received(?=[.;]|$)")
 
 
 class MissedIntervalError(Exception):
