@@ -11,12 +11,17 @@ BIN_DIR := $(TARGET_DIR)/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
 PLUGIN_DIR := dist/statline-stats-datasource
 ARCH := $(if $(filter aarch64 arm64,$(shell uname -m)),arm64,amd64)
 VENV := .venv
+CONFORMANCE := tests/conformance
 PYTHON := $(VENV)/bin/python
 ONESHOT ?=
 
+# How many rounds of generated packets make conformance sends, and the seed of the first.
+ROUNDS ?= 40
+SEED ?= 1
+
 export STATLINE_PYTHON := $(CURDIR)/$(PYTHON)
 
-.PHONY: help demo test lint e2e dist fmt clean setup postgresql bins
+.PHONY: help demo test lint e2e conformance conformance-statsd conformance-clients dist fmt clean setup postgresql bins
 
 help: ## list the words
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | expand -t 12
@@ -45,6 +50,17 @@ lint: $(VENV)/.installed frontend/node_modules/.installed ## format, types, lint
 e2e: dist postgresql $(VENV)/.installed bins ## every panel of every dashboard in a real Grafana (GRAFANA_HOME)
 	$(BIN_DIR)/statline-demo --run "$(PYTHON) tests/e2e/dashboards.py --plugins dist" $(DEMO_FLAGS)
 
+conformance: ## beside etsy's statsd, and with other people's clients; ROUNDS and SEED of generated packets
+	$(MAKE) --no-print-directory bins PROFILE=dev
+	$(MAKE) --no-print-directory conformance-statsd
+	$(MAKE) --no-print-directory conformance-clients
+
+conformance-statsd: $(VENV)/.installed $(CONFORMANCE)/statsd/node_modules/.installed
+	PYTHONPATH=$(CONFORMANCE) ROUNDS=$(ROUNDS) SEED=$(SEED) $(PYTHON) $(CONFORMANCE)/statsd
+
+conformance-clients: $(VENV)/.installed $(CONFORMANCE)/clients/node_modules/.installed
+	PYTHONPATH=$(CONFORMANCE) $(PYTHON) -m pytest -q -c clients/python/pyproject.toml --rootdir $(CONFORMANCE)/clients $(CONFORMANCE)/clients
+
 dist: bins frontend/node_modules/.installed ## the installable plugin and the sidecar, in dist/
 	npm --prefix frontend run --silent build
 	install -D -m 0755 $(BIN_DIR)/gpx_statline_stats $(PLUGIN_DIR)/gpx_statline_stats_linux_$(ARCH)
@@ -59,9 +75,10 @@ fmt: $(VENV)/.installed ## format everything
 	npm --prefix frontend run --silent lint:fix
 
 clean: ## remove what was built
-	rm -rf $(TARGET_DIR) dist $(VENV) frontend/node_modules
+	rm -rf $(TARGET_DIR) dist $(VENV) frontend/node_modules $(CONFORMANCE)/*/node_modules
 
-setup: postgresql $(VENV)/.installed frontend/node_modules/.installed
+setup: postgresql $(VENV)/.installed frontend/node_modules/.installed \
+	$(CONFORMANCE)/statsd/node_modules/.installed $(CONFORMANCE)/clients/node_modules/.installed
 
 # A server of our own is started from Debian's binaries; the cluster that the package makes is not used.
 postgresql:
@@ -74,4 +91,9 @@ $(VENV)/.installed: clients/python/pyproject.toml tests/requirements.txt
 
 frontend/node_modules/.installed: frontend/package-lock.json
 	npm --prefix frontend ci --no-audit --no-fund --loglevel=error
+	touch $@
+
+# What etsy's server may have beside it (syslog, a Windows service) is left out; it would have to be compiled.
+$(CONFORMANCE)/%/node_modules/.installed: $(CONFORMANCE)/%/package-lock.json
+	npm --prefix $(CONFORMANCE)/$* ci --omit=optional --no-audit --no-fund --loglevel=error
 	touch $@
