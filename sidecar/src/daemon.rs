@@ -31,6 +31,7 @@ use crate::console::{self, Console};
 use crate::engine::Engine;
 use crate::flight::Flight;
 use crate::flusher::{FlushError, Flusher};
+use crate::frequent::Frequent;
 use crate::http::{self, Shared};
 use crate::keeper::Keeper;
 use crate::mapping;
@@ -174,6 +175,7 @@ impl Daemon {
             flush_sender,
             asked,
             in_force,
+            Frequent::new(config.statsd.key_flush.clone()),
         )
         .await?;
         let status = Arc::new(Status::new(Arc::clone(&store), step, flushed.clone()));

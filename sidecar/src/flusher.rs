@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock;
 use crate::console::{Ask, Flushes};
+use crate::frequent::Frequent;
 use crate::keeper::Keeper;
 use crate::mapping::InForce;
 use crate::receive::{ReceiveTotals, Receivers, Stopped};
@@ -66,6 +67,7 @@ pub struct Flusher {
     asks: mpsc::Receiver<Ask>,
     /// By which series are mapped.
     rules: watch::Receiver<InForce>,
+    frequent: Frequent,
 }
 
 /// What the last flush left behind.
@@ -94,6 +96,7 @@ impl Flusher {
         flushed: watch::Sender<Option<Timestamp>>,
         asks: mpsc::Receiver<Ask>,
         mut rules: watch::Receiver<InForce>,
+        frequent: Frequent,
     ) -> Result<Self, StoreError> {
         state.set_rules(rules.borrow_and_update().clone());
         let mark = last_flush_in(store.as_ref()).await?;
@@ -118,6 +121,7 @@ impl Flusher {
             flushed,
             asks,
             rules,
+            frequent,
         })
     }
 
@@ -148,6 +152,7 @@ impl Flusher {
                 let at = clock::now().align_down(self.step);
                 self.collect();
                 self.flush(at).await;
+                self.frequent.tell(&mut self.state);
             }
         }
         Ok(self.finish().await?)

@@ -20,6 +20,7 @@ mod daemon;
 mod engine;
 mod flight;
 mod flusher;
+mod frequent;
 mod http;
 mod keeper;
 mod logs;

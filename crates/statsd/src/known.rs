@@ -94,6 +94,8 @@ pub(crate) struct Entry<V> {
     pub(crate) identity: Identity,
     pub(crate) value: V,
     pub(crate) idle: u32,
+    /// How many lines began with it since they were last asked for.
+    pub(crate) lines: u32,
 }
 
 /// Where an entry is; its hash spares hashing its name again.
@@ -141,7 +143,7 @@ impl<V> Known<V> {
 
     /// Takes in a series that is not known.
     pub(crate) fn insert(&mut self, series: &str, identity: Identity, value: V) -> Id {
-        let entry = Some(Entry { identity, value, idle: 0 });
+        let entry = Some(Entry { identity, value, idle: 0, lines: 0 });
         let id = if let Some(id) = self.free.pop() {
             self.entries[id as usize] = entry;
             id

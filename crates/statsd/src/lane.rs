@@ -125,10 +125,10 @@ impl Lane {
             bound.idle = 0;
             let at = cell.at as usize;
             let found = match bound.family {
-                Family::Counter => state.count(bound.id, cell.sum),
-                Family::Gauge => state.move_gauge(bound.id, drained.gauges[at]),
-                Family::Timer => state.add_timer(bound.id, &mut drained.timers[at]),
-                Family::Set => state.add_set(bound.id, drained.sets[at].take()),
+                Family::Counter => state.count(bound.id, cell.sum, cell.lines),
+                Family::Gauge => state.move_gauge(bound.id, drained.gauges[at], cell.lines),
+                Family::Timer => state.add_timer(bound.id, &mut drained.timers[at], cell.lines),
+                Family::Set => state.add_set(bound.id, drained.sets[at].take(), cell.lines),
             };
             if !found {
                 bound.id = UNBOUND;

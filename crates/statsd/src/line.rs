@@ -202,12 +202,16 @@ struct Given {
 }
 
 impl Given {
-    fn take(&mut self, part: &[u8]) -> Result<(), Reason> {
+    /// Takes a part. `is_first` is whether it is etsy's third field, which is a rate or wrong; etsy passes over what stands
+    /// behind that.
+    fn take(&mut self, part: &[u8], is_first: bool) -> Result<(), Reason> {
         match part {
-            [b'@', ..] => self.weight = Some(weight_of(part)?),
+            [b'@', ..] if self.weight.is_none() => self.weight = Some(weight_of(part)?),
+            [b'@', ..] => {}
             [b'T', b'0'..=b'9', ..] => self.timestamp = Some(timestamp_of(&part[1..])?),
-            // Nothing, or a number: a rate that lacks its sign, which must not count as 1.
-            [] | [b'0'..=b'9' | b'.' | b'+' | b'-', ..] => return Err(Reason::NotARate),
+            // A rate that lacks its sign must not count as 1.
+            [b'0'..=b'9' | b'.' | b'+' | b'-', ..] if self.weight.is_none() => return Err(Reason::NotARate),
+            _ if is_first && memchr(b':', part).is_none() => return Err(Reason::NotARate),
             _ => {}
         }
         Ok(())
@@ -217,17 +221,20 @@ impl Given {
 /// The parts behind a line's tags, which hold for each of its values.
 fn read_parts(parts: &[u8]) -> Result<Given, Reason> {
     let mut given = Given::default();
-    if !parts.is_empty() {
-        parts.split(|byte| *byte == b'|').try_for_each(|part| given.take(part))?;
-    }
+    parts.split(|byte| *byte == b'|').try_for_each(|part| given.take(part, false))?;
     Ok(given)
 }
 
-/// Where a part that begins here ends. A rate or a timestamp may have etsy's next value behind it, `|@0.1:2|c`; what else
-/// there is may have colons in it, `|c:ci-1`.
+/// Where a part that begins here ends: at the next `|`, since what DogStatsD has there may hold colons, `|c:ci-1`. But
+/// etsy's next value may follow behind a colon, `|c|@0.1:2|c`: behind a number, or where a type comes next.
 fn part_end(text: &[u8]) -> usize {
-    let delimiters: &[u8] = if matches!(text.first(), Some(b'@' | b'T')) { b"|:" } else { b"|" };
-    text.iter().position(|byte| delimiters.contains(byte)).unwrap_or(text.len())
+    let end = memchr(b'|', text).unwrap_or(text.len());
+    let Some(colon) = memchr(b':', &text[..end]) else { return end };
+    let is_number = matches!(text[0], b'@' | b'T' | b'0'..=b'9' | b'.' | b'+' | b'-' | b':');
+    let is_known = [&b"c"[..], b"e", b"card"].contains(&&text[..colon]);
+    let next = text.get(end + 1..).unwrap_or_default();
+    let next_end = next.iter().position(|byte| matches!(byte, b'|' | b':')).unwrap_or(next.len());
+    if is_number || (!is_known && read_type(&next[..next_end]).is_ok()) { colon } else { end }
 }
 
 /// The values of a line, as they are written.
@@ -252,10 +259,12 @@ impl Values<'_> {
             let mut end = type_end.map_or(text.len(), |length| bar + 1 + length);
             let kind = read_type(&text[bar + 1..end]);
             let mut given = self.extensions;
+            let mut is_first = true;
             while text.get(end) == Some(&b'|') {
                 let part = &text[end + 1..];
                 let length = part_end(part);
-                given = given.and_then(|mut given| given.take(&part[..length]).map(|()| given));
+                given = given.and_then(|mut given| given.take(&part[..length], is_first).map(|()| given));
+                is_first = false;
                 end += 1 + length;
             }
             let meaning = kind.and_then(|kind| {
@@ -432,6 +441,9 @@ mod tests {
             ("a:1|c|#t:v|c:ci-1|T1700000000", "a;t=v c 1 T1700000000"),
             ("a:1|c|T1700000000|@0.5|c:in-5|#t:v|e:it-false,cn-x|card:low", "a;t=v c 2 T1700000000"),
             ("a:1|c|c:83c0a99c|e:x:y|card:high|unknown:part", "a c 1"),
+            ("a:1|c|unknown:part|@0.5|#t:v", "a;t=v c 2"),
+            ("a:1|c|@0.5|@0.1", "a c 2"),
+            ("a:1|c|@0.5|x|0.1|", "a c 2"),
             ("a:5|g|T1700000000", "a g 5 T1700000000"),
             ("a:1|c|#t:v|#u:w", "a;t=v c 1"),
             ("a#b:1|c", "ab c 1"),
@@ -445,6 +457,9 @@ mod tests {
         assert_eq!(read(b"a:1|c:2|c"), ["a c 1", "a c 2"]);
         assert_eq!(read(b"a:1|c:2|ms|@0.5:+1|g|#t:v"), ["a;t=v c 1", "a;t=v ms 2 x2", "a;t=v g +1"]);
         assert_eq!(read(b"a:1|c|@0.5:2|c|T17:3|c"), ["a c 2", "a c 2 T17", "a c 3"]);
+        assert_eq!(read(b"a:1|ms|@0.5|x:2|ms:3|c"), ["a ms 1 x2", "a ms 2 x1", "a c 3"]);
+        assert_eq!(read(b"a:1|c|0.5:2|c"), ["not_a_rate@2", "a c 2"]);
+        assert_eq!(read(b"a:1|c|:2|c"), ["not_a_rate@2", "a c 2"]);
         assert_eq!(read(b"a:1:2:3|ms"), ["a ms 1 x1", "a ms 2 x1", "a ms 3 x1"]);
         assert_eq!(read(b"a:1:2|c|@0.5:7|g"), ["a c 2", "a c 4", "a g 7"]);
         assert_eq!(read(b"a:1::3|c"), ["a c 1", "not_a_number@4", "a c 3"]);
@@ -475,6 +490,7 @@ mod tests {
             ("a:1|c|@", &["not_a_rate@2"]),
             ("a:1|c|@0,1", &["not_a_rate@2"]),
             ("a:1|c|.5", &["not_a_rate@2"]),
+            ("a:1|c|x", &["not_a_rate@2"]),
             ("a:1|c|T1x", &["bad_timestamp@2"]),
             ("a:1|c|T1234567890123", &["bad_timestamp@2"]),
             ("a:1|ms|T1700000000", &["timestamp_of_type@2"]),

@@ -216,27 +216,58 @@ impl State {
     }
 
     /// Adds to a counter; whether there is one of that number.
-    pub(crate) fn count(&mut self, id: Id, sum: f64) -> bool {
-        self.counters.get_mut(id).map(|entry| entry.value.add(sum)).is_some()
+    pub(crate) fn count(&mut self, id: Id, sum: f64, lines: u32) -> bool {
+        let Some(entry) = self.counters.get_mut(id) else { return false };
+        entry.value.add(sum);
+        entry.lines = entry.lines.saturating_add(lines);
+        true
     }
 
     /// Sets or moves a gauge; whether there is one of that number.
-    pub(crate) fn move_gauge(&mut self, id: Id, gauge: Gauge) -> bool {
-        self.gauges.get_mut(id).map(|entry| entry.value.open.merge(gauge)).is_some()
+    pub(crate) fn move_gauge(&mut self, id: Id, gauge: Gauge, lines: u32) -> bool {
+        let Some(entry) = self.gauges.get_mut(id) else { return false };
+        entry.value.open.merge(gauge);
+        entry.lines = entry.lines.saturating_add(lines);
+        true
     }
 
     /// Takes a timer's samples; whether there is one of that number.
-    pub(crate) fn add_timer(&mut self, id: Id, timer: &mut Timer) -> bool {
-        let most = self.limits.timer_samples;
-        let found = self.timers.get_mut(id).map(|entry| entry.value.timer.merge(timer, most)).is_some();
-        timer.clear();
-        found
+    pub(crate) fn add_timer(&mut self, id: Id, timer: &mut Timer, lines: u32) -> bool {
+        let Some(entry) = self.timers.get_mut(id) else {
+            timer.clear();
+            return false;
+        };
+        entry.value.timer.merge(timer, self.limits.timer_samples);
+        entry.lines = entry.lines.saturating_add(lines);
+        true
     }
 
     /// Takes a set's members; whether there is one of that number.
-    pub(crate) fn add_set(&mut self, id: Id, set: Set) -> bool {
-        let most = self.limits.set_members;
-        self.sets.get_mut(id).map(|entry| entry.value.merge(set, most)).is_some()
+    pub(crate) fn add_set(&mut self, id: Id, set: Set, lines: u32) -> bool {
+        let Some(entry) = self.sets.get_mut(id) else { return false };
+        entry.value.merge(set, self.limits.set_members);
+        entry.lines = entry.lines.saturating_add(lines);
+        true
+    }
+
+    /// The names that lines began with since this was last asked, and how many did, most first; `percent` of them.
+    #[expect(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a share of a number of names"
+    )]
+    pub fn take_frequent(&mut self, percent: f64) -> Vec<(String, u64)> {
+        let Self { counters, gauges, timers, sets, names, .. } = self;
+        let mut counts: HashMap<String, u64, RandomState> = HashMap::default();
+        take_lines(counters, &names.counter[0], &mut counts);
+        take_lines(gauges, &names.gauge[0], &mut counts);
+        take_lines(timers, &names.timer[0].name, &mut counts);
+        take_lines(sets, &names.set[0], &mut counts);
+        let mut frequent: Vec<(String, u64)> = counts.into_iter().collect();
+        frequent.sort_unstable_by(|left, right| right.1.cmp(&left.1).then_with(|| left.0.cmp(&right.0)));
+        frequent.truncate((frequent.len() as f64 * (percent / 100.0)).ceil() as usize);
+        frequent
     }
 
     /// Adds what happened at instants of their own.
@@ -267,7 +298,7 @@ impl State {
     pub fn add_count(&mut self, name: &str, count: f64) {
         let known = self.find(Family::Counter, name).or_else(|| self.take_in(Family::Counter, name, None));
         if let Some(id) = known {
-            self.count(id, count);
+            self.count(id, count, 0);
         }
     }
 
@@ -334,6 +365,12 @@ fn histogram_of(config: &FlushConfig, names: &Names, series: &str) -> Option<u8>
     }
     let found = config.histogram.iter().position(|histogram| series.contains(&histogram.metric));
     found.and_then(|index| u8::try_from(index).ok())
+}
+
+fn take_lines<V>(known: &mut Known<V>, first: &Name, counts: &mut HashMap<String, u64, RandomState>) {
+    for (_, entry) in known.iter_mut().filter(|(_, entry)| entry.lines > 0) {
+        *counts.entry(entry.identity.series(first)).or_default() += u64::from(std::mem::take(&mut entry.lines));
+    }
 }
 
 /// Puts a new identity in an old one's place.
@@ -436,6 +473,22 @@ mod tests {
         state.absorb(&mut lane);
         let counted = state.counters(usize::MAX).shown;
         assert_eq!(counted, [("a".to_owned(), 5.0), ("b".to_owned(), 2.0), ("c".to_owned(), 1.0)]);
+    }
+
+    #[test]
+    fn names_are_counted_by_the_lines_that_begin_with_them() {
+        let mut state = state();
+        let mut lane = Lane::new(Limits::default());
+        for order in 1..=2 {
+            receive(&lane, "a:1|c:2|c\na:1|ms\nb:1|g\nc:x|s", order);
+        }
+        state.absorb(&mut lane);
+        flushed(&mut state);
+        receive(&lane, "b:1|g", 3);
+        state.peek(&mut lane);
+        let named = |name: &str, lines| (name.to_owned(), lines);
+        assert_eq!(state.take_frequent(60.0), [named("a", 4), named("b", 3)]);
+        assert_eq!(state.take_frequent(100.0), []);
     }
 
     fn line() -> impl Strategy<Value = String> {

@@ -79,12 +79,14 @@ pub(crate) struct Cell {
     pub(crate) sum: f64,
     /// Where the gauge, timer or set is among those of the interval; any but [`UNTOUCHED`] for a counter.
     pub(crate) at: u32,
+    /// How many lines began with it: etsy's key counting.
+    pub(crate) lines: u32,
 }
 
 /// Nothing happened.
 pub(crate) const UNTOUCHED: u32 = u32::MAX;
 
-pub(crate) const EMPTY_CELL: Cell = Cell { sum: 0.0, at: UNTOUCHED };
+pub(crate) const EMPTY_CELL: Cell = Cell { sum: 0.0, at: UNTOUCHED, lines: 0 };
 
 /// What came of a packet.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -210,18 +212,19 @@ impl Table {
         let end = memchr(b'\n', &packet[start..]).map_or(packet.len(), |length| start + length);
         if end > start {
             counts.lines += 1;
-            parser.line(
-                &packet[start..end],
-                start,
-                arrival.timestamp,
-                &mut |outcome| match self.take(outcome, arrival) {
-                    Ok(()) => counts.samples += 1,
-                    Err(refusal) => {
-                        counts.refuse(refusal.reason);
-                        refused(refusal);
-                    }
-                },
-            );
+            let mut is_first = true;
+            parser.line(&packet[start..end], start, arrival.timestamp, &mut |outcome| match self
+                .take(outcome, arrival, is_first)
+            {
+                Ok(()) => {
+                    counts.samples += 1;
+                    is_first = false;
+                }
+                Err(refusal) => {
+                    counts.refuse(refusal.reason);
+                    refused(refusal);
+                }
+            });
         }
         (end + 1).min(packet.len())
     }
@@ -241,9 +244,10 @@ impl Table {
 
     #[inline]
     fn add_quick(&mut self, slot: Slot, line: &QuickLine<'_>, gauge_deltas: bool, arrival: Arrival) {
+        let cell = self.open.cell(slot);
+        cell.lines = cell.lines.wrapping_add(1);
         match line.family {
             Family::Counter => {
-                let cell = self.open.cell(slot);
                 cell.sum = saturating_add(cell.sum, (line.value * line.weight).clamp(f64::MIN, f64::MAX));
                 cell.at = 0;
             }
@@ -260,10 +264,10 @@ impl Table {
         }
     }
 
-    fn take(&mut self, outcome: Outcome<'_>, arrival: Arrival) -> Result<(), Refusal> {
+    fn take(&mut self, outcome: Outcome<'_>, arrival: Arrival, is_first: bool) -> Result<(), Refusal> {
         match outcome {
             Outcome::Sample(sample) => {
-                self.add(&sample, arrival).map_err(|reason| Refusal { reason, offset: sample.offset })
+                self.add(&sample, arrival, is_first).map_err(|reason| Refusal { reason, offset: sample.offset })
             }
             Outcome::Event(event) if self.open.events.len() < self.limits.events => {
                 self.open.events.push(*event);
@@ -274,12 +278,12 @@ impl Table {
         }
     }
 
-    /// Adds a sample.
+    /// Adds a sample, which may be the first of its line.
     ///
     /// # Errors
     /// When a limit is reached: [`Reason::SeriesLimit`], [`Reason::PrefixLimit`], [`Reason::MemberTooLong`] or
     /// [`Reason::TimedLimit`].
-    pub fn add(&mut self, sample: &Sample<'_>, arrival: Arrival) -> Result<(), Reason> {
+    pub fn add(&mut self, sample: &Sample<'_>, arrival: Arrival, is_first: bool) -> Result<(), Reason> {
         if let Some(timestamp) = sample.timestamp {
             return self.add_timed(sample, timestamp);
         }
@@ -301,9 +305,10 @@ impl Table {
                 self.prefixes.refuse(sample.key, 1);
             })?,
         };
+        let cell = self.open.cell(slot);
+        cell.lines = cell.lines.wrapping_add(u32::from(is_first));
         match sample.value {
             Value::Count(count) => {
-                let cell = self.open.cell(slot);
                 cell.sum = saturating_add(cell.sum, count);
                 cell.at = 0;
             }

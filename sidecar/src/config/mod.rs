@@ -115,6 +115,8 @@ pub struct Statsd {
     pub calculated_timer_metrics: Vec<String>,
     /// Histograms of timers.
     pub histogram: Vec<Histogram>,
+    /// Telling which names are sent most.
+    pub key_flush: KeyFlush,
     /// Whether sums, means and percentiles of timers are weighted by sample rates.
     pub weighted_timers: bool,
     /// Whether the distribution of each timer is stored.
@@ -180,6 +182,7 @@ impl Default for Statsd {
             prefix_stats: flush.prefix_stats,
             calculated_timer_metrics: flush.calculated_timer_metrics,
             histogram: flush.histogram,
+            key_flush: KeyFlush::default(),
             weighted_timers: flush.weighted_timers,
             sketches: flush.sketches,
             gauge_deltas: true,
@@ -285,6 +288,24 @@ impl Statsd {
             step: self.step(),
         };
         if self.delete_idle { config.with_delete_idle() } else { config }
+    }
+}
+
+/// `statsd.key_flush`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct KeyFlush {
+    /// How often the names that lines began with are told, to the next flush; 0 for never.
+    pub interval: Span,
+    /// Which share of them, the most frequent first.
+    pub percent: f64,
+    /// The file that they are appended to; standard output without one.
+    pub log: PathBuf,
+}
+
+impl Default for KeyFlush {
+    fn default() -> Self {
+        Self { interval: Span::from_secs(0), percent: 100.0, log: PathBuf::new() }
     }
 }
 

@@ -22,6 +22,12 @@ impl Config {
         let statsd = &self.statsd;
         at_least_one("statsd.receivers", statsd.receivers)?;
         at_least_one("statsd.max_series", statsd.max_series)?;
+        if !(statsd.key_flush.percent > 0.0 && statsd.key_flush.percent <= 100.0) {
+            return Err(format!(
+                "statsd.key_flush.percent is {}; it must be above 0 and at most 100",
+                statsd.key_flush.percent
+            ));
+        }
         at_least_one("statsd.prefix_parts", statsd.prefix_parts)?;
         at_least_one("statsd.max_timer_samples", statsd.max_timer_samples)?;
         at_least_one("statsd.max_set_members", statsd.max_set_members)?;
