@@ -30,7 +30,7 @@ use crate::config::{self, Config};
 use crate::console::{self, Console};
 use crate::engine::Engine;
 use crate::flight::Flight;
-use crate::flusher::{FlushError, Flusher};
+use crate::flusher::{FlushError, Flusher, Links};
 use crate::http::{self, Shared};
 use crate::keeper::Keeper;
 use crate::mapping;
@@ -171,9 +171,7 @@ impl Daemon {
             Keeper::new(&config.store.path),
             step,
             config.statsd.max_waiting_points,
-            flush_sender,
-            asked,
-            in_force,
+            Links { flushed: flush_sender, asks: asked, rules: in_force },
         )
         .await?;
         let status = Arc::new(Status::new(Arc::clone(&store), step, flushed.clone()));
