@@ -30,7 +30,7 @@ use crate::config::{self, Config};
 use crate::console::{self, Console};
 use crate::engine::Engine;
 use crate::flight::Flight;
-use crate::flusher::{FlushError, Flusher};
+use crate::flusher::{FlushError, Flusher, Links};
 use crate::frequent::Frequent;
 use crate::http::{self, Shared};
 use crate::keeper::Keeper;
@@ -172,10 +172,12 @@ impl Daemon {
             Keeper::new(&config.store.path),
             step,
             config.statsd.max_waiting_points,
-            flush_sender,
-            asked,
-            in_force,
-            Frequent::new(config.statsd.key_flush.clone()),
+            Links {
+                flushed: flush_sender,
+                asks: asked,
+                rules: in_force,
+                frequent: Frequent::new(config.statsd.key_flush.clone()),
+            },
         )
         .await?;
         let status = Arc::new(Status::new(Arc::clone(&store), step, flushed.clone()));

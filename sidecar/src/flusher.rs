@@ -70,6 +70,18 @@ pub struct Flusher {
     frequent: Frequent,
 }
 
+/// What ties a flusher to the rest of the daemon.
+pub struct Links {
+    /// Told of each flush.
+    pub flushed: watch::Sender<Option<Timestamp>>,
+    /// What the console asks.
+    pub asks: mpsc::Receiver<Ask>,
+    /// By which series are mapped.
+    pub rules: watch::Receiver<InForce>,
+    /// Tells which names are sent most.
+    pub frequent: Frequent,
+}
+
 /// What the last flush left behind.
 #[derive(Default)]
 struct Last {
@@ -81,8 +93,8 @@ struct Last {
 }
 
 impl Flusher {
-    /// A flusher that goes on where the last one stopped, or after the last flush that the store remembers. `flushed` is
-    /// told of each flush; `asks` are answered from the open interval.
+    /// A flusher that goes on where the last one stopped, or after the last flush that the store remembers. It tells
+    /// of each flush, and answers what is asked of the open interval.
     ///
     /// # Errors
     /// When the store cannot be asked.
@@ -93,10 +105,7 @@ impl Flusher {
         keeper: Keeper,
         step: Step,
         max_waiting_points: usize,
-        flushed: watch::Sender<Option<Timestamp>>,
-        asks: mpsc::Receiver<Ask>,
-        mut rules: watch::Receiver<InForce>,
-        frequent: Frequent,
+        Links { flushed, asks, mut rules, frequent }: Links,
     ) -> Result<Self, StoreError> {
         state.set_rules(rules.borrow_and_update().clone());
         let mark = last_flush_in(store.as_ref()).await?;

@@ -68,7 +68,7 @@ impl Keeper {
                     return Ok(goes_on);
                 }
                 Err(error) => {
-                    tracing::error!(path = %self.path.display(), %error, "gauges are taken from the store instead")
+                    tracing::error!(path = %self.path.display(), %error, "gauges are taken from the store instead");
                 }
             },
             Err(error) => {

@@ -2,6 +2,8 @@
 //!
 //! Every answer is bounded, and says how much there is beyond it.
 
+use std::collections::BTreeMap;
+
 use crate::State;
 use crate::counter::Counter;
 use crate::known::{Entry, Known};
@@ -59,7 +61,8 @@ impl State {
         let is_there = |entry: &Entry<Set>| !entry.value.is_empty() || entry.idle == 0 || !deletes;
         listed(&self.sets, &self.names.set[0], most, is_there, |set| {
             let mut members: Vec<&[u8]> = set.members().collect();
-            keep_first(&mut members, most_members, |member| *member);
+            members.sort_unstable();
+            members.truncate(most_members);
             let shown: Vec<String> =
                 members.into_iter().map(|member| String::from_utf8_lossy(member).into_owned()).collect();
             Listing { more: set.len() - shown.len(), shown }
@@ -94,21 +97,17 @@ fn listed<V, T>(
     is_there: impl Fn(&Entry<V>) -> bool,
     show: impl Fn(&V) -> T,
 ) -> Listing<(String, T)> {
-    let there = known.iter().filter(|(_, entry)| is_there(entry));
-    let mut named: Vec<(String, &V)> = there.map(|(_, entry)| (entry.identity.series(first), &entry.value)).collect();
-    let more = keep_first(&mut named, most, |(series, _)| series.clone());
-    Listing { shown: named.into_iter().map(|(series, value)| (series, show(value))).collect(), more }
-}
-
-/// Keeps the first entries in order, and says how many there were beyond.
-fn keep_first<T, K: Ord>(entries: &mut Vec<T>, most: usize, key: impl Fn(&T) -> K) -> usize {
-    let more = entries.len().saturating_sub(most);
-    if more > 0 {
-        entries.select_nth_unstable_by_key(most, &key);
-        entries.truncate(most);
+    // No more names than are shown are held at a time.
+    let mut first_named: BTreeMap<String, &V> = BTreeMap::new();
+    let mut more = 0;
+    for (_, entry) in known.iter().filter(|(_, entry)| is_there(entry)) {
+        first_named.insert(entry.identity.series(first), &entry.value);
+        if first_named.len() > most {
+            first_named.pop_last();
+            more += 1;
+        }
     }
-    entries.sort_by_cached_key(key);
-    more
+    Listing { shown: first_named.into_iter().map(|(series, value)| (series, show(value))).collect(), more }
 }
 
 fn matching<V>(known: &Known<V>, first: &Name, pattern: &str) -> Vec<crate::known::Id> {
