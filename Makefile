@@ -59,7 +59,7 @@ conformance-statsd: $(VENV)/.installed $(CONFORMANCE)/statsd/node_modules/.insta
 	PYTHONPATH=$(CONFORMANCE) ROUNDS=$(ROUNDS) SEED=$(SEED) $(PYTHON) $(CONFORMANCE)/statsd
 
 conformance-clients: $(VENV)/.installed $(CONFORMANCE)/clients/node_modules/.installed
-	PYTHONPATH=$(CONFORMANCE) $(PYTHON) -m pytest -q -c clients/python/pyproject.toml --rootdir $(CONFORMANCE)/clients $(CONFORMANCE)/clients
+	PYTHONPATH=$(CONFORMANCE) $(PYTHON) -m pytest -q -c $(CONFORMANCE)/clients/pytest.ini $(CONFORMANCE)/clients
 
 dist: bins frontend/node_modules/.installed ## the installable plugin and the sidecar, in dist/
 	npm --prefix frontend run --silent build

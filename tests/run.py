@@ -51,6 +51,9 @@ SUITES = [
     Suite("build", ["make", "--no-print-directory", "bins", "PROFILE=dev"]),
     Suite("rust", ["cargo", "test", "--workspace", "--locked", "--no-fail-fast", "--", "--nocapture"], CARGO),
     Suite("python", [".venv/bin/pytest", "-q", "clients/python"], PYTEST),
+    # Two rounds of generated packets; make conformance sends more.
+    Suite("conformance", ["make", "--no-print-directory", "conformance-statsd", "ROUNDS=2"], PYTEST),
+    Suite("clients", ["make", "--no-print-directory", "conformance-clients"], PYTEST),
     Suite("frontend", ["npm", "--prefix", "frontend", "run", "--silent", "test:ci"], JEST),
     Suite("frontend build", ["npm", "--prefix", "frontend", "run", "--silent", "build"]),
     # The demo's panels, unoptimised and with a shorter past, so that it costs seconds.

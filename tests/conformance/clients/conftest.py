@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 from common.statlined import Statlined, configuration
 
-# What tells that a sample has arrived as it was meant, of all that a flush emits, and how it is put together over flushes.
+# What tells that a sample has arrived as it was meant, and how it is put together over flushes.
 TOGETHER: list[tuple[str, str, Callable[[list[float]], float]]] = [
     ("stats_counts.", "", sum),
     ("stats.gauges.", "", lambda values: values[-1]),
@@ -23,6 +22,9 @@ TOGETHER: list[tuple[str, str, Callable[[list[float]], float]]] = [
 
 # How far back what was sent with an instant of its own may lie, in seconds.
 PAST_SECONDS = 120
+
+# How much of an interval may have passed when a client begins.
+YOUNG_SECONDS = 0.3
 
 
 class Daemon:
@@ -44,14 +46,16 @@ class Daemon:
         return str(self.directory / "dsd.socket")
 
     def begin_interval(self) -> None:
-        """Wait for a flush, so that what is sent now is in one interval unless the client is slow."""
-        self.statlined.next_flush()
+        """See to it that what is sent now is in one interval, unless the client is slow."""
+        if time.time() % 1 > YOUNG_SECONDS:
+            self.statlined.await_flush(int(time.time()) + 1)
 
     def arrived(self, name: str) -> dict[str, float]:
         """Return what was sent under a name, once it has been flushed: counts added up, levels as they were last."""
         until = int(time.time()) + 1
         self.statlined.await_flush(until)
-        found = self.statlined.render(f"seriesByTag('name=~\\b{name}\\b')", until - PAST_SECONDS, until)
+        target = f"seriesByTag('name=~.*[.]{name.replace('.', '[.]')}([.].*)?$')"
+        found = self.statlined.render(target, until - PAST_SECONDS, until)
         together = {}
         for series, points in found.items():
             values = [value for value in points if value is not None]
@@ -83,41 +87,19 @@ class Daemon:
         return self.statlined.ask("/statsd/refusals")
 
 
-def _serve(directory: Path, statsd: str) -> Iterator[Daemon]:
-    statlined = Statlined(directory, configuration(statsd, 1))
-    try:
-        yield Daemon(statlined)
-    finally:
-        assert statlined.stop() == 0
-
-
 @pytest.fixture(scope="session")
 def _daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
-    yield from _serve(tmp_path_factory.mktemp("udp"), "")
-
-
-@pytest.fixture(scope="session")
-def _streams(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
-    directory = tmp_path_factory.mktemp("streams")
-    sockets = 'tcp_listen = ["127.0.0.1:0"]\nunix_datagram = ["dsd.socket"]\nunix_stream = ["stream.socket"]'
-    yield from _serve(directory, sockets)
-
-
-def _at_its_beginning(daemon: Daemon) -> Iterator[Daemon]:
-    before = daemon.refusals()
-    daemon.begin_interval()
-    yield daemon
-    refused = daemon.refusals().removeprefix(before)
-    assert refused == "", f"what a client sent was refused: {refused}"
+    sockets = 'unix_datagram = ["dsd.socket"]\nunix_stream = ["stream.socket"]'
+    statlined = Statlined(tmp_path_factory.mktemp("daemon"), configuration(sockets, 1))
+    yield Daemon(statlined)
+    assert statlined.stop() == 0
 
 
 @pytest.fixture
 def daemon(_daemon: Daemon) -> Iterator[Daemon]:
-    """A daemon that listens on UDP, early in an interval; nothing that a test sends it may be refused."""
-    yield from _at_its_beginning(_daemon)
-
-
-@pytest.fixture
-def streams(_streams: Daemon) -> Iterator[Daemon]:
-    """A daemon that listens on TCP and unix sockets, too."""
-    yield from _at_its_beginning(_streams)
+    """Give a daemon early in an interval; nothing that a test sends it may be refused."""
+    before = _daemon.refusals()
+    _daemon.begin_interval()
+    yield _daemon
+    refused = _daemon.refusals().removeprefix(before)
+    assert refused == "", f"what a client sent was refused: {refused}"

@@ -9,7 +9,7 @@ from datadog.dogstatsd.base import DogStatsd
 
 
 def client_of(daemon, namespace: str, **options) -> DogStatsd:
-    """A client that sends each call at once, and nothing of its own."""
+    """Make a client that sends each call at once, and nothing of its own."""
     if "socket_path" not in options:
         options |= {"host": daemon.host, "port": daemon.port}
     return DogStatsd(
@@ -70,10 +70,10 @@ def test_a_buffer_of_calls_arrives_over_udp(daemon):
     assert daemon.arrived("dd.buffer") == everything("dd.buffer")
 
 
-def test_every_call_arrives_over_a_unix_datagram_socket(streams):
-    client = client_of(streams, "dd.unix", socket_path=streams.unix_datagram)
+def test_every_call_arrives_over_a_unix_datagram_socket(daemon):
+    client = client_of(daemon, "dd.unix", socket_path=daemon.unix_datagram)
     send_everything(client)
-    assert streams.arrived("dd.unix") == everything("dd.unix")
+    assert daemon.arrived("dd.unix") == everything("dd.unix")
 
 
 def test_aggregated_calls_arrive_packed(daemon):
@@ -162,7 +162,7 @@ def test_an_event_of_the_past_is_stored_at_its_instant(daemon):
     assert daemon.event("Deployed before")["when"] == at
 
 
-@pytest.mark.parametrize(("status", "word"), enumerate(["ok", "warning", "critical", "unknown"]))
+@pytest.mark.parametrize(("status", "word"), list(enumerate(["ok", "warning", "critical", "unknown"])))
 def test_a_service_check_is_a_gauge_and_an_event(daemon, status, word):
     client = client_of(daemon, "dd.check")
     name = f"dd.check.{word}"

@@ -45,9 +45,9 @@ def test_every_call_arrives_over_udp(daemon, name):
     assert daemon.arrived(name) == everything(name)
 
 
-def test_every_call_arrives_over_tcp(streams):
-    run_script("tcp", streams.tcp_port, "node.tcp")
-    assert streams.arrived("node.tcp") == everything("node.tcp")
+def test_every_call_arrives_over_tcp(daemon):
+    run_script("tcp", daemon.tcp_port, "node.tcp")
+    assert daemon.arrived("node.tcp") == everything("node.tcp")
 
 
 def test_an_event_is_stored(daemon):

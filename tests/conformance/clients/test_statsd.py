@@ -47,26 +47,26 @@ def test_a_pipeline_arrives_over_udp(daemon):
     assert daemon.arrived("py.pipe") == everything("py.pipe")
 
 
-def test_every_call_arrives_over_tcp(streams):
-    client = statsd.TCPStatsClient(streams.host, streams.tcp_port, prefix="py.tcp")
+def test_every_call_arrives_over_tcp(daemon):
+    client = statsd.TCPStatsClient(daemon.host, daemon.tcp_port, prefix="py.tcp")
     send_everything(client)
     client.close()
-    assert streams.arrived("py.tcp") == everything("py.tcp")
+    assert daemon.arrived("py.tcp") == everything("py.tcp")
 
 
-def test_a_pipeline_arrives_over_tcp(streams):
-    client = statsd.TCPStatsClient(streams.host, streams.tcp_port, prefix="py.tcppipe")
+def test_a_pipeline_arrives_over_tcp(daemon):
+    client = statsd.TCPStatsClient(daemon.host, daemon.tcp_port, prefix="py.tcppipe")
     with client.pipeline() as pipe:
         send_everything(pipe)
     client.close()
-    assert streams.arrived("py.tcppipe") == everything("py.tcppipe")
+    assert daemon.arrived("py.tcppipe") == everything("py.tcppipe")
 
 
-def test_every_call_arrives_over_a_unix_stream(streams):
-    client = statsd.UnixSocketStatsClient(str(streams.directory / "stream.socket"), prefix="py.unix")
+def test_every_call_arrives_over_a_unix_stream(daemon):
+    client = statsd.UnixSocketStatsClient(str(daemon.directory / "stream.socket"), prefix="py.unix")
     send_everything(client)
     client.close()
-    assert streams.arrived("py.unix") == everything("py.unix")
+    assert daemon.arrived("py.unix") == everything("py.unix")
 
 
 def test_sampled_calls_weigh_what_they_stand_for(daemon, monkeypatch):

@@ -31,11 +31,25 @@ def binary() -> Path:
 
 def configuration(statsd: str, interval_seconds: int) -> str:
     """Write a configuration on loopback ports of the kernel's choice; `statsd` is what more its section says."""
-    return (
-        f'[statsd]\nlisten = ["127.0.0.1:0"]\nflush_interval = "{interval_seconds}s"\n{statsd}\n'
-        '[carbon]\nlisten = []\n[http]\nlisten = "127.0.0.1:0"\n[flight]\nlisten = "127.0.0.1:0"\n'
-        f'[store]\npath = "store"\n[log]\nformat = "json"\n{LIMITS}'
-    )
+    return f"""
+[statsd]
+listen = ["127.0.0.1:0"]
+tcp_listen = ["127.0.0.1:0"]
+flush_interval = "{interval_seconds}s"
+{statsd}
+[console]
+listen = ["127.0.0.1:0"]
+[carbon]
+listen = []
+[http]
+listen = "127.0.0.1:0"
+[flight]
+listen = "127.0.0.1:0"
+[store]
+path = "store"
+[log]
+format = "json"
+{LIMITS}"""
 
 
 class Statlined:

@@ -36,7 +36,7 @@ BAD_NUMBERS = [
     "0xg",
     "1\x00",
 ]
-BAD_RATES = ["", "@", "@x", "0.5", "@-0.5", "@0,1", "@NaN", "@0.5.5", "x", "@@1", "1"]
+BAD_RATES = ["", "@", "@x", "0.5", "@-0.5", "@0,1", "@NaN", "@0.5.5", "@@1", "1"]
 RATES = ["@1", "@0.5", "@0.1", "@.25", "@0.333", "@1.", "@0.01", "@0.5 ", "@0.9999", "@0.001"]
 LONE_LINES = ["{n}", "{n}:", "{n}|c", "{n}:1", "{n}:|c", "{n}:1|c:", "{n}::", "{n}:||", "\r", " ", "{n}:x:y", "{n} 1 c"]
 
@@ -112,7 +112,7 @@ class Generator:
         rate = ""
         roll = self._random.random()
         if roll < 0.2:
-            rate = "|" + self._random.choice(RATES) + self._random.choice(["", "", "", "|x"])
+            rate = "|" + self._random.choice(RATES)
         elif roll < 0.24:
             rate = "|" + self._random.choice(BAD_RATES)
         if kind == "s":
