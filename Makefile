@@ -13,10 +13,11 @@ ARCH := $(if $(filter aarch64 arm64,$(shell uname -m)),arm64,amd64)
 VENV := .venv
 PYTHON := $(VENV)/bin/python
 ONESHOT ?=
+ONLY ?=
 
 export STATLINE_PYTHON := $(CURDIR)/$(PYTHON)
 
-.PHONY: help demo test lint e2e dist fmt clean setup postgresql bins
+.PHONY: help demo test lint bench e2e dist fmt clean setup postgresql bins
 
 help: ## list the words
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | expand -t 12
@@ -41,6 +42,11 @@ lint: $(VENV)/.installed frontend/node_modules/.installed ## format, types, lint
 	$(VENV)/bin/shellcheck demo/*.sh .ci/run
 	cd tests/go-plugin && { ! command -v go >/dev/null || go vet ./...; }
 
+# Always a release build, whatever PROFILE says.
+bench: benches/statsd/node_modules/.installed ## measure beside peers, and keep it in benches/RESULTS.md; ONLY=statsd for one part
+	cargo build --locked --release -p statlined -p statline-bench
+	$(TARGET_DIR)/release/statline-bench run $(if $(ONLY),--only $(ONLY)) --write $(BENCH_FLAGS)
+
 e2e: dist postgresql $(VENV)/.installed bins ## every panel of every dashboard in a real Grafana (GRAFANA_HOME)
 	$(BIN_DIR)/statline-demo --run "$(PYTHON) tests/e2e/dashboards.py --plugins dist" $(DEMO_FLAGS)
 
@@ -58,7 +64,7 @@ fmt: $(VENV)/.installed ## format everything
 	npm --prefix frontend run --silent lint:fix
 
 clean: ## remove what was built
-	rm -rf $(TARGET_DIR) dist $(VENV) frontend/node_modules
+	rm -rf $(TARGET_DIR) dist $(VENV) frontend/node_modules benches/statsd/node_modules
 
 setup: postgresql $(VENV)/.installed frontend/node_modules/.installed
 
@@ -73,4 +79,8 @@ $(VENV)/.installed: clients/python/pyproject.toml tests/requirements.txt
 
 frontend/node_modules/.installed: frontend/package-lock.json
 	npm --prefix frontend ci --no-audit --no-fund --loglevel=error
+	touch $@
+
+benches/statsd/node_modules/.installed: benches/statsd/package-lock.json
+	npm --prefix benches/statsd ci --omit=optional --no-audit --no-fund --loglevel=error
 	touch $@
