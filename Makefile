@@ -14,6 +14,7 @@ VENV := .venv
 CONFORMANCE := tests/conformance
 PYTHON := $(VENV)/bin/python
 ONESHOT ?=
+ONLY ?=
 
 # How many rounds of generated packets make conformance sends, and the seed of the first.
 ROUNDS ?= 40
@@ -21,7 +22,7 @@ SEED ?= 1
 
 export STATLINE_PYTHON := $(CURDIR)/$(PYTHON)
 
-.PHONY: help demo test lint e2e conformance conformance-statsd conformance-clients dist fmt clean setup postgresql bins
+.PHONY: help demo test lint bench e2e conformance conformance-statsd conformance-clients dist fmt clean setup postgresql bins
 
 help: ## list the words
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | expand -t 12
@@ -46,6 +47,11 @@ lint: $(VENV)/.installed frontend/node_modules/.installed ## format, types, lint
 	$(VENV)/bin/shellcheck demo/*.sh .ci/run
 	cd tests/go-plugin && { ! command -v go >/dev/null || go vet ./...; }
 	cd tests/conformance/mapping && { ! command -v go >/dev/null || go vet ./...; }
+
+# Always a release build, whatever PROFILE says.
+bench: benches/statsd/node_modules/.installed ## measure beside peers, and keep it in benches/RESULTS.md; ONLY=statsd for one part
+	cargo build --locked --release -p statlined -p statline-bench
+	$(TARGET_DIR)/release/statline-bench run $(if $(ONLY),--only $(ONLY)) --write $(BENCH_FLAGS)
 
 e2e: dist postgresql $(VENV)/.installed bins ## every panel of every dashboard in a real Grafana (GRAFANA_HOME)
 	$(BIN_DIR)/statline-demo --run "$(PYTHON) tests/e2e/dashboards.py --plugins dist" $(DEMO_FLAGS)
@@ -75,7 +81,7 @@ fmt: $(VENV)/.installed ## format everything
 	npm --prefix frontend run --silent lint:fix
 
 clean: ## remove what was built
-	rm -rf $(TARGET_DIR) dist $(VENV) frontend/node_modules $(CONFORMANCE)/*/node_modules
+	rm -rf $(TARGET_DIR) dist $(VENV) frontend/node_modules benches/statsd/node_modules $(CONFORMANCE)/*/node_modules
 
 setup: postgresql $(VENV)/.installed frontend/node_modules/.installed \
 	$(CONFORMANCE)/statsd/node_modules/.installed $(CONFORMANCE)/clients/node_modules/.installed
@@ -96,4 +102,6 @@ frontend/node_modules/.installed: frontend/package-lock.json
 # What etsy's server may have beside it (syslog, a Windows service) is left out; it would have to be compiled.
 $(CONFORMANCE)/%/node_modules/.installed: $(CONFORMANCE)/%/package-lock.json
 	npm --prefix $(CONFORMANCE)/$* ci --omit=optional --no-audit --no-fund --loglevel=error
+benches/statsd/node_modules/.installed: benches/statsd/package-lock.json
+	npm --prefix benches/statsd ci --omit=optional --no-audit --no-fund --loglevel=error
 	touch $@

@@ -76,8 +76,16 @@ impl Part {
 /// Text for people, and the bars.
 type Measured = Result<(String, Vec<Bar>), Error>;
 
+/// The priority of everything that is measured, where the system allows it: above whatever else the machine does.
+const NICE: i32 = -15;
+
 fn main() -> ExitCode {
-    let outcome = match Cli::parse().command {
+    let command = Cli::parse().command;
+    // Every process and thread that is started inherits it, peers and senders alike.
+    if !matches!(command, Command::NullReceiver(_)) && rustix::process::nice(NICE).is_err() {
+        report::progress("may not raise its priority: what else the machine does will show in the numbers");
+    }
+    let outcome = match command {
         Command::Run(args) => run(&args),
         Command::StatsdMicro(args) => statsd::micro::run(&args),
         Command::StatsdCpu(args) => show(statsd::cpu::run(&args)),

@@ -19,7 +19,9 @@ impl Table {
 
     /// Adds a row.
     pub fn row(&mut self, cells: impl IntoIterator<Item = String>) {
-        self.rows.push(cells.into_iter().collect());
+        let row: Vec<String> = cells.into_iter().collect();
+        debug_assert_eq!(row.len(), self.rows[0].len(), "a cell for each column");
+        self.rows.push(row);
     }
 
     /// As Markdown, which a terminal can show too.

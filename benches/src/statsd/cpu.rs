@@ -53,12 +53,19 @@ pub const ABOUT: &str = "\
 
 User and system time of the threads that receive (`null-udp-0`, `statsd-udp-*`; all of node's), from
 `/proc/PID/task/*/schedstat`, from before the first packet until the server rests after the last, for each packet that was
-received. Medians of the rounds; *to null* is the median of each round's ratio. *others ms* is what all other threads took
+received. Medians of the rounds; *to null* is the median of each round's ratio. *backlog* is what a packet
+costs when thousands wait in the kernel, so that every call takes a full batch and nothing is woken: it varies least, and
+shows a server's own work most. *others ms* is what all other threads took
 in a window: of statlined one flush with its store. statlined's window lies across a flush. The sender runs on one core, the
 threads that receive on the other.";
 
 /// etsy's server takes no more than this without loss, in packets a second of one line and of more.
 const ETSY_RATES: [f64; 2] = [20_000.0, 4_000.0];
+
+/// How many packets of one line and of more pile up: what the kernel's buffer of 4 MiB has room for, with its bookkeeping.
+const BACKLOGS: [usize; 2] = [8_000, 2_500];
+
+const BACKLOG_ROUNDS: usize = 15;
 
 /// One window of one server.
 #[derive(Clone, Copy, Debug)]
@@ -71,10 +78,12 @@ struct Window {
     others: Duration,
 }
 
-/// All windows of one server.
+/// All that was measured of one server.
 struct Windows {
     name: &'static str,
     windows: Vec<Window>,
+    /// Of the threads that receive, for each packet of a backlog.
+    backlogs_ns: Vec<f64>,
 }
 
 impl Windows {
@@ -103,6 +112,9 @@ pub fn run(args: &CpuArgs) -> Result<(String, Vec<Bar>), Error> {
         "ns/line",
         "min-max ns/packet",
         "to null",
+        "backlog ns/packet",
+        "backlog ns/line",
+        "backlog to null",
         "others ms",
         "dropped",
     ]);
@@ -121,6 +133,7 @@ pub fn run(args: &CpuArgs) -> Result<(String, Vec<Bar>), Error> {
                     let ratio = paired_ratio(peer, null);
                     let per_packet = peer.median(|window| window.receivers_ns);
                     let (least, most) = peer.range(|window| window.receivers_ns);
+                    let backlog = median(&peer.backlogs_ns);
                     let others = peer.median(|window| window.others.as_secs_f64() * 1000.0);
                     table.row([
                         lines.to_string(),
@@ -132,15 +145,22 @@ pub fn run(args: &CpuArgs) -> Result<(String, Vec<Bar>), Error> {
                         format!("{:.1}", per_packet / lines as f64),
                         format!("{least:.0}-{most:.0}"),
                         format!("{ratio:.3}"),
+                        format!("{backlog:.0}"),
+                        format!("{:.1}", backlog / lines as f64),
+                        format!("{:.3}", backlog / median(&null.backlogs_ns)),
                         format!("{others:.1}"),
                         peer.windows.iter().map(|window| window.dropped).sum::<u64>().to_string(),
                     ]);
                     if mix == Mix::Counters && peer.name == "statlined" {
-                        bars.push(if lines == 1 {
-                            Bar::at_most(format!("statsd.cpu_ratio_to_null_1line_{series}"), ratio, 1.15)
-                        } else {
-                            Bar::at_most(format!("statsd.cpu_ns_per_line_{series}"), per_packet / lines as f64, 120.0)
-                        });
+                        let to_null = backlog / median(&null.backlogs_ns);
+                        for (how, per_packet, ratio) in [("", per_packet, ratio), ("backlog_", backlog, to_null)] {
+                            bars.push(if lines == 1 {
+                                Bar::at_most(format!("statsd.cpu_ratio_to_null_1line_{how}{series}"), ratio, 1.15)
+                            } else {
+                                let per_line = per_packet / lines as f64;
+                                Bar::at_most(format!("statsd.cpu_ns_per_line_{how}{series}"), per_line, 120.0)
+                            });
+                        }
                     }
                 }
             }
@@ -187,7 +207,8 @@ fn cell(shape: Shape, args: &CpuArgs) -> Result<Vec<Windows>, Error> {
     schedule::sleep_until(boundary - warm_up / 2);
     schedule::send(&mut senders[1], &traffic, pace(warm_up_rate, warm_up), is_pinned)?;
     schedule::send(&mut senders[0], &traffic, pace(rate, window / 4), is_pinned)?;
-    let mut results: Vec<Windows> = peers.iter().map(|peer| Windows { name: peer.name, windows: Vec::new() }).collect();
+    let mut results: Vec<Windows> =
+        peers.iter().map(|peer| Windows { name: peer.name, windows: Vec::new(), backlogs_ns: Vec::new() }).collect();
     for round in 1..=args.rounds {
         let boundary = boundary + interval * u32::try_from(round)?;
         schedule::sleep_until(boundary - window / 2);
@@ -197,7 +218,26 @@ fn cell(shape: Shape, args: &CpuArgs) -> Result<Vec<Windows>, Error> {
             results[index].windows.push(measure(peer, &mut senders[index], &traffic, pace, is_pinned)?);
         }
     }
+    let packets = BACKLOGS[usize::from(shape.lines > 1)];
+    for _ in 0..BACKLOG_ROUNDS {
+        for (index, peer) in peers.iter().enumerate() {
+            results[index].backlogs_ns.push(measure_backlog(peer, &mut senders[index], &traffic, packets)?);
+        }
+    }
     Ok(results)
+}
+
+/// Lets packets pile up in the kernel while the server is stopped, and lets it read them all at once.
+fn measure_backlog(peer: &Peer, sender: &mut Sender, traffic: &Traffic, packets: usize) -> Result<f64, Error> {
+    let (dropped, before) = (peer.kernel_drops()?, peer.threads()?);
+    peer.stop()?;
+    let sent = sender.send(traffic, Pace { rate: None, burst: 64, packets });
+    // Whatever happened, it goes on.
+    peer.go_on()?;
+    let sent = sent?;
+    peer.settle()?;
+    let received = sent.packets - (peer.kernel_drops()? - dropped);
+    Ok(peer.cpu_since(&before)?.receivers.as_nanos() as f64 / received as f64)
 }
 
 fn measure(peer: &Peer, sender: &mut Sender, traffic: &Traffic, pace: Pace, is_pinned: bool) -> Result<Window, Error> {

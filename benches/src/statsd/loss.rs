@@ -58,7 +58,7 @@ const STEP: Duration = Duration::from_secs(1);
 const STEPS: usize = 6;
 
 /// How many trials are made for one that counts, at most: on a machine that is never quiet none may count.
-const ATTEMPTS: u64 = 4;
+const ATTEMPTS: u64 = 3;
 
 /// The part of its pace that a sender must reach.
 const PACE_KEPT: f64 = 0.95;
@@ -82,6 +82,7 @@ pub fn run(args: &LossArgs) -> Result<(String, Vec<Bar>), Error> {
         "packets/s",
         "sent",
         "lost",
+        "waited ms",
         "trials that count",
     ]);
     let mut overload_table = Table::new(&["lines/packet", "series", "sent", "received", "reported", "unreported"]);

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use rustix::thread::{CpuSet, Pid, sched_setaffinity};
+use rustix::process::{Pid, Signal, kill_process};
+use rustix::thread::{CpuSet, sched_setaffinity};
 use statline_harness::statlined::{Options, Statlined};
 use statline_harness::{http, program};
 use tempfile::TempDir;
@@ -153,6 +154,27 @@ impl Peer {
             sched_setaffinity(Pid::from_raw(i32::try_from(thread.id)?), &cores)?;
         }
         Ok(())
+    }
+
+    /// Stops it as a debugger would; packets pile up in the kernel.
+    ///
+    /// # Errors
+    /// When it is gone.
+    pub fn stop(&self) -> Result<(), Error> {
+        self.signal(Signal::STOP)
+    }
+
+    /// Lets it go on.
+    ///
+    /// # Errors
+    /// When it is gone.
+    pub fn go_on(&self) -> Result<(), Error> {
+        self.signal(Signal::CONT)
+    }
+
+    fn signal(&self, signal: Signal) -> Result<(), Error> {
+        let pid = Pid::from_raw(i32::try_from(self.pid)?).ok_or("a process without an id")?;
+        kill_process(pid, signal).map_err(|error| format!("{}: {error}", self.name).into())
     }
 
     /// Every thread and what it has used up to now.
