@@ -269,6 +269,12 @@ impl Sketch {
         taken
     }
 
+    /// How many bins are not empty, which is what it takes in memory and to merge it.
+    #[must_use]
+    pub fn bin_count(&self) -> usize {
+        self.positive.0.len() + self.negative.0.len() + usize::from(self.zero > 0.0)
+    }
+
     /// The bins that are not empty, in ascending order.
     pub fn bins(&self) -> impl Iterator<Item = Bin> + '_ {
         let inner = |number| end_of(number - 1);
@@ -541,6 +547,7 @@ mod tests {
             }
         }
         assert!(sketch.bins().count() <= MOST_BINS);
+        assert_eq!(sketch.bin_count(), sketch.bins().count());
         assert_eq!(sketch.count(), 600.0 * 20.0);
         assert_eq!(sketch.bins().map(|bin| bin.weight).sum::<f64>(), sketch.count());
         let high = sketch.quantile(0.999).unwrap();
