@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::Timestamp;
 
-/// An event.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// An event. Events are ordered by their instants, and those of one instant by what they say.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Event {
     /// When it happened.
     pub timestamp: Timestamp,
@@ -19,7 +19,27 @@ pub struct Event {
     pub attributes: Vec<(String, String)>,
 }
 
+/// What a text takes in memory beside its bytes.
+const STRING_BYTES: usize = size_of::<String>();
+
 impl Event {
+    /// The most that an event may take in memory, in bytes, by [`Event::size`]. A store refuses a larger one.
+    pub const MOST_BYTES: usize = 64 << 10;
+
+    /// What it takes in memory, in bytes: its texts, and what there is to keep beside each of them.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        let tags = self.tags.iter().map(|tag| STRING_BYTES + tag.len());
+        let attributes = self.attributes.iter().map(|(name, value)| 2 * STRING_BYTES + name.len() + value.len());
+        size_of::<Self>() + self.title.len() + self.text.len() + tags.chain(attributes).sum::<usize>()
+    }
+
+    /// Whether it has all of these tags.
+    #[must_use]
+    pub fn has_tags(&self, tags: &[String]) -> bool {
+        tags.iter().all(|tag| self.tags.contains(tag))
+    }
+
     /// An event without tags and attributes.
     #[must_use]
     pub const fn new(timestamp: Timestamp, title: String, text: String) -> Self {
@@ -39,5 +59,50 @@ impl Event {
             Ok(index) => value.clone_into(&mut self.attributes[index].1),
             Err(index) => self.attributes.insert(index, (name.to_owned(), value.to_owned())),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event() -> Event {
+        let mut event = Event::new(Timestamp::from_seconds(7), "deployed".to_owned(), "version 3".to_owned());
+        event.tags = vec!["env:live".to_owned(), "bot".to_owned()];
+        event
+    }
+
+    #[test]
+    fn attributes_are_kept_in_the_order_of_their_names_and_the_last_word_counts() {
+        let mut event = event();
+        for (name, value) in [("priority", "low"), ("host", "a"), ("priority", "normal")] {
+            event.set_attribute(name, value);
+        }
+        let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        assert_eq!(event.attributes, [pair("host", "a"), pair("priority", "normal")]);
+        assert_eq!((event.attribute("host"), event.attribute("source")), (Some("a"), None));
+    }
+
+    #[test]
+    fn tags_are_found_whatever_their_order() {
+        let tags = |of: &[&str]| of.iter().map(|tag| (*tag).to_owned()).collect::<Vec<_>>();
+        for (asked, expected) in [
+            (tags(&[]), true),
+            (tags(&["bot"]), true),
+            (tags(&["bot", "env:live"]), true),
+            (tags(&["bot", "env:test"]), false),
+        ] {
+            assert_eq!(event().has_tags(&asked), expected, "{asked:?}");
+        }
+    }
+
+    #[test]
+    fn many_small_texts_weigh_more_than_their_bytes() {
+        let mut many = event();
+        many.tags = vec![String::new(); 1000];
+        assert!(many.size() > 20_000, "{}", many.size());
+        let mut larger = event();
+        larger.text.push_str(&"x".repeat(100));
+        assert_eq!(larger.size(), event().size() + 100);
     }
 }

@@ -82,7 +82,8 @@ pub struct Row {
     pub point: Point,
 }
 
-/// Points of many series that become durable together: a flush, a scrape, a read of a carbon connection.
+/// Points of many series, with sketches and events, that become durable together: a flush, a scrape, a read of a carbon
+/// connection.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Batch {
     /// The points, in any order.
@@ -110,16 +111,21 @@ impl Batch {
         self.rows.push(Row { key, kind, point: Point { timestamp, value } });
     }
 
-    /// How many points it holds.
+    /// Adds a distribution.
+    pub fn push_sketch(&mut self, key: SeriesKey, timestamp: Timestamp, sketch: Sketch) {
+        self.sketches.push(SketchRow { key, timestamp, sketch });
+    }
+
+    /// How many points it holds. Sketches and events do not count.
     #[must_use]
     pub fn len(&self) -> usize {
         self.rows.len()
     }
 
-    /// Whether it holds none.
+    /// Whether it holds nothing at all: no point, no sketch, no event.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.rows.is_empty()
+        self.rows.is_empty() && self.sketches.is_empty() && self.events.is_empty()
     }
 }
 
@@ -198,6 +204,18 @@ mod tests {
             ("stats.timers.bot.help.in_use_time.mean", Kind::Untyped),
         ] {
             assert_eq!(Kind::of_path(path), kind, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_batch_is_empty_when_there_is_nothing_at_all_in_it() {
+        assert!(Batch::default().is_empty());
+        let mut sketches = Batch::default();
+        sketches.push_sketch("a".parse().unwrap(), Timestamp::from_seconds(1), Sketch::new());
+        let event = Event::new(Timestamp::from_seconds(1), String::new(), String::new());
+        let events = Batch { events: vec![event], ..Batch::default() };
+        for batch in [sketches, events] {
+            assert_eq!((batch.len(), batch.is_empty()), (0, false));
         }
     }
 

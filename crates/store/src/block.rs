@@ -22,7 +22,8 @@ use statline_series::TimeRange;
 use crate::bytes::Malformed;
 use crate::manifest::BlockMeta;
 use crate::points::Points;
-use crate::{SeriesId, StoreError, chunk};
+use crate::sketch_column::Sketches;
+use crate::{Form, SeriesId, StoreError, chunk, sketch_chunk};
 
 pub(crate) const DIRECTORY: &str = "blocks";
 
@@ -52,7 +53,21 @@ pub(crate) struct StoredBlock {
 pub(crate) struct Written {
     pub(crate) series: u64,
     pub(crate) points: u64,
+    /// Of all chunks.
     pub(crate) bytes: u64,
+    pub(crate) sketches: u64,
+    /// Of the chunks of sketches.
+    pub(crate) sketch_bytes: u64,
+}
+
+/// The chunk of one series on its way into a block.
+#[derive(Debug)]
+pub(crate) struct NewChunk {
+    pub(crate) id: SeriesId,
+    pub(crate) form: Form,
+    pub(crate) bytes: Vec<u8>,
+    /// Points or sketches in it.
+    pub(crate) count: usize,
 }
 
 /// Why the points of a series could not be read from a block.
@@ -161,12 +176,12 @@ impl Blocks {
         drop(keyspace)
     }
 
-    /// Writes a block that nobody has read from so far. `next` gives the chunks in the order of their series' numbers,
-    /// each with the number of its points, and ends with `None`. A failed try leaves no block.
+    /// Writes a block that nobody has read from so far. `next` gives the chunks in the order of their series' numbers, and
+    /// ends with `None`. A failed try leaves no block.
     pub(crate) fn write(
         &self,
         id: u64,
-        next: impl FnMut() -> Result<Option<(SeriesId, Vec<u8>, usize)>, StoreError>,
+        next: impl FnMut() -> Result<Option<NewChunk>, StoreError>,
     ) -> Result<(Keyspace, Written), StoreError> {
         let keyspace = self.new_keyspace(&name_of(id), &mut self.anchor.lock())?;
         match ingest(&keyspace, next) {
@@ -195,16 +210,22 @@ fn options() -> KeyspaceCreateOptions {
 
 fn ingest(
     keyspace: &Keyspace,
-    mut next: impl FnMut() -> Result<Option<(SeriesId, Vec<u8>, usize)>, StoreError>,
+    mut next: impl FnMut() -> Result<Option<NewChunk>, StoreError>,
 ) -> Result<Written, StoreError> {
     let failed = |error| StoreError::blocks("write a block", error);
     let mut written = Written::default();
     let mut ingestion = keyspace.start_ingestion().map_err(failed)?;
-    while let Some((id, chunk, points)) = next()? {
+    while let Some(NewChunk { id, form, bytes, count }) = next()? {
         written.series += 1;
-        written.points += points as u64;
-        written.bytes += chunk.len() as u64;
-        ingestion.write(id.to_be_bytes(), chunk).map_err(failed)?;
+        written.bytes += bytes.len() as u64;
+        match form {
+            Form::Points => written.points += count as u64,
+            Form::Sketches => {
+                written.sketches += count as u64;
+                written.sketch_bytes += bytes.len() as u64;
+            }
+        }
+        ingestion.write(id.to_be_bytes(), bytes).map_err(failed)?;
     }
     ingestion.finish().map_err(failed)?;
     Ok(written)
@@ -227,12 +248,20 @@ impl StoredBlock {
         Ok(())
     }
 
+    /// Puts in the sketches of a series that are in a range. None is put in unless all of them pass their checks.
+    pub(crate) fn read_sketches(&self, id: SeriesId, range: TimeRange, out: &mut Sketches) -> Result<(), ChunkError> {
+        if let Some(bytes) = self.chunk(id)? {
+            sketch_chunk::decode(id, &bytes, range.from.millis(), range.until.millis(), out)?;
+        }
+        Ok(())
+    }
+
     /// The chunk of a series as it is stored.
     pub(crate) fn chunk(&self, id: SeriesId) -> Result<Option<fjall::UserValue>, ChunkError> {
         Ok(self.keyspace.get(id.to_be_bytes())?)
     }
 
-    /// The numbers of all series that have points here, ascending.
+    /// The numbers of all series that have points or sketches here, ascending.
     pub(crate) fn series(&self) -> Result<Vec<SeriesId>, ChunkError> {
         let mut series = Vec::new();
         for item in self.keyspace.iter() {
@@ -251,14 +280,15 @@ mod tests {
 
     fn meta(id: u64) -> BlockMeta {
         let range = TimeRange::new(Timestamp::from_millis(0), Timestamp::from_millis(1000));
-        BlockMeta { id, tier: 0, range, series: 1, points: 1, bytes: 1 }
+        BlockMeta { id, tier: 0, range, series: 1, points: 1, bytes: 1, sketches: 0, sketch_bytes: 0 }
     }
 
     fn write(blocks: &Blocks, id: u64) -> StoredBlock {
         let mut points = Points::default();
         points.push(5, 1.5);
-        let mut chunks = vec![(7, chunk::encode(7, &points).unwrap(), 1)].into_iter();
-        let (keyspace, written) = blocks.write(id, || Ok(chunks.next())).unwrap();
+        let bytes = chunk::encode(7, &points).unwrap();
+        let mut chunk = Some(NewChunk { id: 7, form: Form::Points, bytes, count: 1 });
+        let (keyspace, written) = blocks.write(id, || Ok(chunk.take())).unwrap();
         assert_eq!((written.series, written.points), (1, 1));
         StoredBlock::new(meta(id), keyspace)
     }

@@ -7,10 +7,11 @@
 use pco::standalone::{simple_compress, simple_decompress};
 use pco::{ChunkConfig, data_types::Number};
 
-use crate::SeriesId;
 use crate::bytes::{Malformed, Reader, put_signed, put_varint};
 use crate::points::Points;
+use crate::{SeriesId, sketch_chunk};
 
+/// A chunk of points, version 1.
 const VERSION: u8 = 1;
 const PCO_LEVEL: usize = 4;
 /// Times as a start, a step, and runs of slots in turn filled and empty.
@@ -38,14 +39,14 @@ pub(crate) fn encode(id: SeriesId, points: &Points) -> Result<Vec<u8>, Malformed
     Ok(out)
 }
 
-fn checksum(id: SeriesId, body: &[u8]) -> u32 {
+pub(crate) fn checksum(id: SeriesId, body: &[u8]) -> u32 {
     let mut hasher = crc32fast::Hasher::new();
     hasher.update(&id.to_be_bytes());
     hasher.update(body);
     hasher.finalize()
 }
 
-fn encode_times(out: &mut Vec<u8>, times: &[i64]) -> Result<(), Malformed> {
+pub(crate) fn encode_times(out: &mut Vec<u8>, times: &[i64]) -> Result<(), Malformed> {
     let first = times.first().copied().ok_or(Malformed("a chunk needs a point"))?;
     let irregular = encode_irregular_times(times)?;
     if let Some(runs) = encode_runs(times, irregular.1.len()) {
@@ -137,7 +138,7 @@ fn decompress<T: Number>(bytes: &[u8], count: usize) -> Result<Vec<T>, Malformed
 /// Pushes the points of a chunk from `from` up to but not including `until`, in time order. Nothing is pushed unless the
 /// whole chunk passes its checks.
 pub(crate) fn decode(id: SeriesId, chunk: &[u8], from: i64, until: i64, out: &mut Points) -> Result<(), Malformed> {
-    let (mut reader, count) = open(id, chunk)?;
+    let (mut reader, count) = open(id, chunk, &[VERSION])?;
     let times = decode_times(&mut reader, count)?;
     let begin = times.partition_point(|time| *time < from);
     let end = times.partition_point(|time| *time < until).max(begin);
@@ -162,9 +163,9 @@ pub(crate) fn decode(id: SeriesId, chunk: &[u8], from: i64, until: i64, out: &mu
     Ok(())
 }
 
-/// The instants of the first and the last point of a chunk, and how many there are.
+/// The instants of the first and the last point, or sketch, of a chunk, and how many there are.
 pub(crate) fn span(id: SeriesId, chunk: &[u8]) -> Result<(i64, i64, usize), Malformed> {
-    let (mut reader, count) = open(id, chunk)?;
+    let (mut reader, count) = open(id, chunk, &[VERSION, sketch_chunk::VERSION])?;
     let times = decode_times(&mut reader, count)?;
     match (times.first(), times.last()) {
         (Some(first), Some(last)) => Ok((*first, *last, count)),
@@ -172,20 +173,20 @@ pub(crate) fn span(id: SeriesId, chunk: &[u8]) -> Result<(i64, i64, usize), Malf
     }
 }
 
-/// How many points a chunk says it has, unchecked; 0 when it does not say.
+/// How many points, or sketches, a chunk says it has, unchecked; 0 when it does not say.
 pub(crate) fn count(chunk: &[u8]) -> usize {
     let mut reader = Reader::new(chunk);
     reader.u8().and_then(|_| reader.length()).unwrap_or(0)
 }
 
-/// A reader past the head of a chunk whose checksum is right, and the number of points.
-fn open(id: SeriesId, chunk: &[u8]) -> Result<(Reader<'_>, usize), Malformed> {
+/// A reader past the head of a chunk of one of these versions whose checksum is right, and the number of points.
+pub(crate) fn open<'a>(id: SeriesId, chunk: &'a [u8], versions: &[u8]) -> Result<(Reader<'a>, usize), Malformed> {
     let (body, stored) = chunk.split_last_chunk::<4>().ok_or(Malformed("it is too short"))?;
     if checksum(id, body) != u32::from_le_bytes(*stored) {
         return Err(Malformed("its checksum does not match"));
     }
     let mut reader = Reader::new(body);
-    if reader.u8()? != VERSION {
+    if !versions.contains(&reader.u8()?) {
         return Err(Malformed("its version is unknown"));
     }
     let count = reader.length()?;
@@ -195,7 +196,7 @@ fn open(id: SeriesId, chunk: &[u8]) -> Result<(Reader<'_>, usize), Malformed> {
     Ok((reader, count))
 }
 
-fn decode_times(reader: &mut Reader<'_>, count: usize) -> Result<Vec<i64>, Malformed> {
+pub(crate) fn decode_times(reader: &mut Reader<'_>, count: usize) -> Result<Vec<i64>, Malformed> {
     const WRONG_COUNT: Malformed = Malformed("it holds another number of instants than it names");
     let layout = reader.u8()?;
     let first = reader.signed()?;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use statline_series::{Step, Timestamp};
+use statline_series::{Event, Step, Timestamp};
 
 use crate::StoreError;
 
@@ -22,15 +22,22 @@ pub struct EmbeddedConfig {
     pub resolution: Step,
     /// The span of one block. Default 2 h.
     pub block_length: Duration,
-    /// How long points are kept. Default 365 d.
+    /// How long points, sketches and events are kept. Default 365 d.
     pub retention: Duration,
-    /// The most series at a time; points of further ones are refused. Default 1,000,000.
+    /// The most series of points at a time; points of further ones are refused. Default 1,000,000.
     pub max_series: usize,
-    /// How far ahead of the clock a point may be. Default 1 d.
+    /// The most series of sketches at a time; sketches of further ones are refused. Default 100,000.
+    pub max_sketch_series: usize,
+    /// The most events at a time, at least 1; the oldest go when there are more. Default 100,000.
+    pub max_events: usize,
+    /// Bytes of events in memory, at least 64 KiB, above which the oldest go. Their file takes at most some twice as much,
+    /// and 1 MiB. Default 32 MiB.
+    pub event_memory: u64,
+    /// How far ahead of the clock a point, a sketch or an event may be. Default 1 d.
     pub max_ahead: Duration,
     /// How long after its end, and after its last late point, a span is written as a block. Default 5 min.
     pub grace: Duration,
-    /// Bytes of points in memory above which spans are written as blocks before their time. Appends wait at twice as
+    /// Bytes of points and sketches in memory above which spans are written as blocks before their time. Appends wait at twice as
     /// many. Default 256 MiB.
     pub head_memory: u64,
     /// Bytes of blocks kept in memory for the next read. Default 64 MiB.
@@ -53,6 +60,9 @@ impl EmbeddedConfig {
             block_length: Duration::from_hours(2),
             retention: Duration::from_hours(24 * 365),
             max_series: 1_000_000,
+            max_sketch_series: 100_000,
+            max_events: 100_000,
+            event_memory: 32 << 20,
             max_ahead: Duration::from_hours(24),
             grace: Duration::from_mins(5),
             head_memory: 256 << 20,
@@ -61,7 +71,6 @@ impl EmbeddedConfig {
         }
     }
 
-    /// Refuses what makes no sense.
     /// Proves that the settings make sense together.
     ///
     /// # Errors
@@ -88,6 +97,14 @@ impl EmbeddedConfig {
                 "the retention is at least one block ({} s), got {} s",
                 self.block_length.as_secs_f64(),
                 self.retention.as_secs_f64()
+            ));
+        }
+        if self.max_events == 0 || self.event_memory < Event::MOST_BYTES as u64 {
+            return bad(format!(
+                "there is room for at least 1 event and {} bytes of events, got {} and {}",
+                Event::MOST_BYTES,
+                self.max_events,
+                self.event_memory
             ));
         }
         Ok(())
@@ -149,7 +166,11 @@ mod tests {
         assert!(good.check().is_ok());
         let with_block = |seconds| EmbeddedConfig { block_length: Duration::from_secs(seconds), ..good.clone() };
         let a_minute = EmbeddedConfig { retention: Duration::from_mins(1), ..good.clone() };
+        let no_events = EmbeddedConfig { max_events: 0, ..good.clone() };
+        let no_room = EmbeddedConfig { event_memory: 1000, ..good.clone() };
         for (config, expected) in [
+            (no_events, "there is room for at least 1 event and 65536 bytes of events, got 0 and 33554432"),
+            (no_room, "there is room for at least 1 event and 65536 bytes of events, got 100000 and 1000"),
             (with_block(1), "the block length is between the resolution (10 s) and 32 days, got 1 s"),
             (with_block(33 * 86_400), "the block length is between the resolution (10 s) and 32 days, got 2851200 s"),
             (with_block(25), "the block length is a multiple of the resolution (10 s), got 25 s"),

@@ -13,13 +13,15 @@ use std::time::{Duration, Instant};
 
 use statline_series::{TimeRange, Timestamp};
 
-use crate::block::{ChunkError, StoredBlock};
+use crate::block::{ChunkError, NewChunk, StoredBlock, Written};
+use crate::bytes::Malformed;
 use crate::config::millis;
 use crate::embedded::Inner;
-use crate::head::Head;
+use crate::head::{Head, read_sketches};
 use crate::manifest::{BlockMeta, Manifest};
 use crate::points::Points;
-use crate::{SeriesId, StoreError, chunk, log, seen};
+use crate::sketch_column::Sketches;
+use crate::{Form, SeriesId, StoreError, chunk, events, log, seen, sketch_chunk};
 
 /// How often the thread looks whether a window is over.
 const TICK: Duration = Duration::from_secs(1);
@@ -98,6 +100,7 @@ fn run(inner: &Inner) {
             expired_at = Some(Instant::now());
             outcome = outcome.and_then(|cut| inner.expire().map(|()| cut));
         }
+        outcome = outcome.and_then(|cut| inner.tidy_events().map(|()| cut));
         let pause = match outcome {
             Ok(true) => continue,
             Ok(false) => {
@@ -107,7 +110,7 @@ fn run(inner: &Inner) {
             Err(StoreError::Closed) => break,
             Err(error) => {
                 inner.counters.failed_cuts.fetch_add(1, Ordering::Relaxed);
-                tracing::error!(%error, retry_in = ?back_off, "could not write a block");
+                tracing::error!(%error, retry_in = ?back_off, "could not write a block, or the events anew");
                 let pause = back_off;
                 back_off = (back_off * 2).min(LONGEST_BACK_OFF);
                 // Memory may be short all the while, which must not turn the wait into a spin.
@@ -248,16 +251,14 @@ impl Inner {
         };
         let mut by_age = older.to_vec();
         by_age.sort_by_key(|block| block.meta.id);
-        let mut series = series.into_iter();
+        let mut series_left = series.into_iter();
         let mut damage = None;
         let written = blocks.write(id, || {
-            for id in series.by_ref() {
+            for id in series_left.by_ref() {
                 pace.step()?;
-                if self.index.read().get(id).is_none() {
-                    continue;
-                }
-                match merge_series(id, head, &by_age) {
-                    Ok(Some((bytes, points))) => return Ok(Some((id, bytes, points))),
+                let Some(form) = self.index.read().get(id).map(|entry| entry.form) else { continue };
+                match merge_series(id, form, head, &by_age) {
+                    Ok(Some((bytes, count))) => return Ok(Some(NewChunk { id, form, bytes, count })),
                     Ok(None) => {}
                     Err(MergeError::Failed(error)) => return Err(error),
                     Err(MergeError::DamagedBlock(reason)) => {
@@ -272,10 +273,10 @@ impl Inner {
             return Err(MergeError::DamagedBlock(reason));
         }
         let (keyspace, written) = written?;
-        let meta =
-            BlockMeta { id, tier: 0, range, series: written.series, points: written.points, bytes: written.bytes };
+        let Written { series, points, bytes, sketches, sketch_bytes } = written;
+        let meta = BlockMeta { id, tier: 0, range, series, points, bytes, sketches, sketch_bytes };
         let block = Arc::new(StoredBlock::new(meta, keyspace));
-        if written.series == 0 {
+        if series == 0 {
             blocks.drop_block(&block)?;
             return Ok(None);
         }
@@ -337,7 +338,7 @@ impl Inner {
         }
     }
 
-    /// Drops blocks older than the retention, and series that have no point left.
+    /// Drops blocks and events older than the retention, and series that have nothing left.
     pub(crate) fn expire(&self) -> Result<(), StoreError> {
         let _cutting = self.cutting.lock();
         self.check_open()?;
@@ -353,6 +354,8 @@ impl Inner {
             self.drop_blocks(&old);
             self.counters.expired_blocks.fetch_add(old.len() as u64, Ordering::Relaxed);
         }
+        let expired = self.events.write().expire(horizon);
+        self.counters.expired_events.fetch_add(expired, Ordering::Relaxed);
         if self.forgotten(horizon).is_empty() {
             return Ok(());
         }
@@ -362,7 +365,28 @@ impl Inner {
         self.remove_series(&mut appender, &forgotten)
     }
 
-    /// Series whose newest point is older than `horizon`.
+    /// Writes the file of events anew when most of it is of events that are gone.
+    fn tidy_events(&self) -> Result<(), StoreError> {
+        let wants_rewrite = || {
+            let length = self.counters.event_log_bytes.load(Ordering::Relaxed);
+            events::wants_rewrite(length, &self.events.read())
+        };
+        if !wants_rewrite() {
+            return Ok(());
+        }
+        let mut appender = self.appender.lock();
+        self.check_open()?;
+        appender.clean()?;
+        // The file takes its parts of batches with it. The batches are whole all the same, and must be known to be before
+        // that.
+        self.change_manifest(|manifest| manifest.acknowledged = manifest.acknowledged.max(appender.sequence))?;
+        let sequence = appender.sequence;
+        appender.event_log.rewrite(sequence, &self.events.read())?;
+        self.counters.event_log_bytes.store(appender.event_log.length(), Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Series whose newest point or sketch is older than `horizon`.
     fn forgotten(&self, horizon: Timestamp) -> Vec<SeriesId> {
         let index = self.index.read();
         let all = index.iter().filter(|(_, entry)| entry.first_seen <= entry.last_seen && entry.last_seen < horizon);
@@ -370,19 +394,38 @@ impl Inner {
     }
 }
 
-/// The chunk of a series out of a head and older blocks, oldest first, and the number of its points.
-fn merge_series(id: SeriesId, head: &Head, older: &[Arc<StoredBlock>]) -> Result<Option<(Vec<u8>, usize)>, MergeError> {
-    let column = head.column(id);
-    if let (None, [only]) = (&column, older) {
+/// The chunk of a series out of a head and older blocks, oldest first, and the number of its points or sketches.
+fn merge_series(
+    id: SeriesId,
+    form: Form,
+    head: &Head,
+    older: &[Arc<StoredBlock>],
+) -> Result<Option<(Vec<u8>, usize)>, MergeError> {
+    let in_head = match form {
+        Form::Points => head.column(id).is_some(),
+        Form::Sketches => head.sketch_column(id).is_some(),
+    };
+    if let (false, [only]) = (in_head, older) {
         // Taken over as it is, damaged or not: what is wrong with it is told when it is read.
         let stored = only.chunk(id)?;
         return Ok(stored.map(|bytes| (bytes.to_vec(), chunk::count(&bytes))));
     }
+    match form {
+        Form::Points => merge_points(id, head, older),
+        Form::Sketches => merge_sketches(id, head, older),
+    }
+}
+
+fn compression_failed(error: Malformed) -> StoreError {
+    StoreError::blocks("compress a chunk", error)
+}
+
+fn merge_points(id: SeriesId, head: &Head, older: &[Arc<StoredBlock>]) -> Result<Option<(Vec<u8>, usize)>, MergeError> {
     let mut points = Points::default();
     for block in older {
         points.overlay(|points| block.read(id, TimeRange::ALL, points))?;
     }
-    if let Some(column) = column {
+    if let Some(column) = head.column(id) {
         points.overlay(|points| {
             head.read(&column, head.range(), points);
             Ok::<_, MergeError>(())
@@ -391,6 +434,25 @@ fn merge_series(id: SeriesId, head: &Head, older: &[Arc<StoredBlock>]) -> Result
     if points.is_empty() {
         return Ok(None);
     }
-    let bytes = chunk::encode(id, &points).map_err(|error| StoreError::blocks("compress a chunk", error))?;
+    let bytes = chunk::encode(id, &points).map_err(compression_failed)?;
     Ok(Some((bytes, points.len())))
+}
+
+fn merge_sketches(
+    id: SeriesId,
+    head: &Head,
+    older: &[Arc<StoredBlock>],
+) -> Result<Option<(Vec<u8>, usize)>, MergeError> {
+    let mut sketches = Sketches::new();
+    for block in older {
+        block.read_sketches(id, TimeRange::ALL, &mut sketches)?;
+    }
+    if let Some(column) = head.sketch_column(id) {
+        read_sketches(head.range().from, &column, head.range(), &mut sketches);
+    }
+    if sketches.is_empty() {
+        return Ok(None);
+    }
+    let bytes = sketch_chunk::encode(id, &sketches).map_err(compression_failed)?;
+    Ok(Some((bytes, sketches.len())))
 }

@@ -5,24 +5,27 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use parking_lot::{Condvar, Mutex, RwLock};
-use statline_series::{Batch, Matcher, PathPattern, Step, TimeRange, Timestamp};
+use statline_series::{Batch, Event, Matcher, PathPattern, Step, TimeRange};
 
 use crate::append::Appender;
 use crate::block::Blocks;
-use crate::catalogue::Event;
+use crate::catalogue;
 use crate::config::EmbeddedConfig;
+use crate::counters::Counters;
+use crate::events::Events;
 use crate::index::Index;
 use crate::lock::DirectoryLock;
 use crate::manifest::Manifest;
 use crate::state::State;
 use crate::{
-    Appended, Fetch, Fetched, Node, Refused, Selection, SeriesInfo, Store, StoreError, StoreStats, cut, log, recover,
+    Appended, Fetch, Fetched, FetchedSketches, Form, Limits, Node, Selection, SeriesInfo, Store, StoreError,
+    StoreStats, cut, log, recover,
 };
 
 /// How long an append waits for memory before it is refused.
@@ -45,6 +48,7 @@ pub(crate) struct Inner {
     pub(crate) manifest: Mutex<Manifest>,
     pub(crate) state: RwLock<State>,
     pub(crate) index: RwLock<Index>,
+    pub(crate) events: RwLock<Events>,
     /// `None` once the store is closed.
     pub(crate) blocks: RwLock<Option<Arc<Blocks>>>,
     pub(crate) signal: Signal,
@@ -100,44 +104,6 @@ impl Signal {
     }
 }
 
-/// What has happened since the store was opened.
-#[derive(Debug, Default)]
-pub(crate) struct Counters {
-    appended_points: AtomicU64,
-    too_old: AtomicU64,
-    too_new: AtomicU64,
-    series_limit: AtomicU64,
-    too_deep: AtomicU64,
-    not_a_number: AtomicU64,
-    pub(crate) failed_appends: AtomicU64,
-    pub(crate) cuts: AtomicU64,
-    pub(crate) failed_cuts: AtomicU64,
-    /// In milliseconds; `i64::MIN` before the first.
-    pub(crate) last_cut: AtomicI64,
-    pub(crate) last_cut_micros: AtomicU64,
-    pub(crate) expired_blocks: AtomicU64,
-    pub(crate) torn_tails: AtomicU64,
-    pub(crate) corrupt_records: AtomicU64,
-    pub(crate) orphan_points: AtomicU64,
-    pub(crate) corrupt_chunks: AtomicU64,
-}
-
-impl Counters {
-    pub(crate) fn appended(&self, appended: &Appended) {
-        let Refused { too_old, too_new, series_limit, too_deep, not_a_number } = appended.refused;
-        for (counter, count) in [
-            (&self.appended_points, appended.points),
-            (&self.too_old, too_old),
-            (&self.too_new, too_new),
-            (&self.series_limit, series_limit),
-            (&self.too_deep, too_deep),
-            (&self.not_a_number, not_a_number),
-        ] {
-            counter.fetch_add(count, Ordering::Relaxed);
-        }
-    }
-}
-
 impl std::fmt::Debug for Inner {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Inner").field("path", &self.config.path).finish_non_exhaustive()
@@ -187,10 +153,18 @@ impl Inner {
         Ok(self.index.read().find(pattern, range))
     }
 
+    fn events(&self, range: TimeRange, tags: &[String], limit: usize) -> Result<Vec<Event>, StoreError> {
+        self.check_open()?;
+        Ok(self.events.read().query(range, tags, limit))
+    }
+
     fn delete(&self, selection: &Selection) -> Result<u64, StoreError> {
         let mut appender = self.appender.lock();
         self.check_open()?;
-        let mut gone = self.index.read().candidates(selection);
+        let mut gone = {
+            let index = self.index.read();
+            [Form::Points, Form::Sketches].map(|form| index.candidates(form, selection)).concat()
+        };
         gone.sort_unstable();
         gone.dedup();
         self.remove_series(&mut appender, &gone)?;
@@ -199,7 +173,7 @@ impl Inner {
 
     /// Removes series, first from the catalogue and then from the index. Their points go when their blocks do.
     pub(crate) fn remove_series(&self, appender: &mut Appender, gone: &[crate::SeriesId]) -> Result<(), StoreError> {
-        let events: Vec<Event> = gone.iter().map(|id| Event::Gone { id: *id }).collect();
+        let events: Vec<_> = gone.iter().map(|id| catalogue::Event::Gone { id: *id }).collect();
         appender.catalogue.append(&events)?;
         let mut index = self.index.write();
         gone.iter().for_each(|id| index.remove(*id));
@@ -222,43 +196,6 @@ impl Inner {
         *self.state.write() = State::default();
         *self.blocks.write() = None;
         *self.lock.lock() = None;
-    }
-
-    fn stats(&self) -> StoreStats {
-        let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        let counters = &self.counters;
-        let (log_files, log_bytes) = log::sizes(&self.log_directory());
-        let state = self.state.read();
-        let last_cut = counters.last_cut.load(Ordering::Relaxed);
-        StoreStats {
-            series: self.index.read().len() as u64,
-            head_points: state.heads().map(|head| head.points).sum(),
-            head_bytes: state.head_bytes(),
-            head_windows: state.heads().count() as u64,
-            log_files,
-            log_bytes,
-            blocks: state.blocks.len() as u64,
-            block_points: state.blocks.iter().map(|block| block.meta.points).sum(),
-            block_bytes: state.blocks.iter().map(|block| block.meta.bytes).sum(),
-            appended_points: load(&counters.appended_points),
-            refused: Refused {
-                too_old: load(&counters.too_old),
-                too_new: load(&counters.too_new),
-                series_limit: load(&counters.series_limit),
-                too_deep: load(&counters.too_deep),
-                not_a_number: load(&counters.not_a_number),
-            },
-            failed_appends: load(&counters.failed_appends),
-            cuts: load(&counters.cuts),
-            failed_cuts: load(&counters.failed_cuts),
-            last_cut: (last_cut != i64::MIN).then(|| Timestamp::from_millis(last_cut)),
-            last_cut_micros: load(&counters.last_cut_micros),
-            expired_blocks: load(&counters.expired_blocks),
-            torn_tails: load(&counters.torn_tails),
-            corrupt_records: load(&counters.corrupt_records),
-            orphan_points: load(&counters.orphan_points),
-            corrupt_chunks: load(&counters.corrupt_chunks),
-        }
     }
 }
 
@@ -334,7 +271,31 @@ impl Store for EmbeddedStore {
 
     async fn select(&self, selection: &Selection, range: TimeRange) -> Result<Vec<SeriesInfo>, StoreError> {
         let selection = selection.clone();
-        self.blocking("select series", move |inner| inner.select(&selection, range)).await
+        self.blocking("select series", move |inner| inner.select(Form::Points, &selection, range)).await
+    }
+
+    async fn select_sketches(&self, selection: &Selection, range: TimeRange) -> Result<Vec<SeriesInfo>, StoreError> {
+        let selection = selection.clone();
+        self.blocking("select series of sketches", move |inner| inner.select(Form::Sketches, &selection, range)).await
+    }
+
+    async fn fetch_sketches(
+        &self,
+        selection: &Selection,
+        range: TimeRange,
+        step: Option<Step>,
+        limits: Limits,
+    ) -> Result<Vec<FetchedSketches>, StoreError> {
+        let selection = selection.clone();
+        let cancelled = Arc::new(AtomicBool::new(false));
+        let _guard = CancelOnDrop(Arc::clone(&cancelled));
+        self.blocking("fetch sketches", move |inner| inner.fetch_sketches(&selection, range, step, limits, &cancelled))
+            .await
+    }
+
+    async fn events(&self, range: TimeRange, tags: &[String], limit: usize) -> Result<Vec<Event>, StoreError> {
+        let tags = tags.to_vec();
+        self.blocking("list events", move |inner| inner.events(range, &tags, limit)).await
     }
 
     async fn fetch(&self, request: &Fetch) -> Result<Vec<Fetched>, StoreError> {

@@ -1,4 +1,4 @@
-//! The points of one span of time that are in memory and in the log, not yet in a block.
+//! The points and sketches of one span of time that are in memory and in the log, not yet in a block.
 //!
 //! Each column is shared by reference with the reads that are under way; a push into a column that is being read copies
 //! it first, so a read sees the column as it was and nobody waits.
@@ -12,6 +12,7 @@ use statline_series::{TimeRange, Timestamp};
 use crate::SeriesId;
 use crate::column::Column;
 use crate::points::Points;
+use crate::sketch_column::{SketchColumn, Sketches};
 
 /// What a column costs beside its points: its place in the map and its own fields.
 const COLUMN_BYTES: u64 = 96;
@@ -21,8 +22,11 @@ const COLUMN_BYTES: u64 = 96;
 pub(crate) struct Head {
     range: TimeRange,
     columns: FxHashMap<SeriesId, Arc<Column>>,
+    sketch_columns: FxHashMap<SeriesId, Arc<SketchColumn>>,
     /// Points put in, those that took another's place counted again.
     pub(crate) points: u64,
+    /// Sketches put in, likewise.
+    pub(crate) sketches: u64,
     pub(crate) bytes: u64,
     newest: Timestamp,
     /// The numbers of the log files that hold these points.
@@ -39,7 +43,9 @@ impl Head {
         Self {
             range,
             columns: FxHashMap::default(),
+            sketch_columns: FxHashMap::default(),
             points: 0,
+            sketches: 0,
             bytes: 0,
             newest: range.from,
             logs: Vec::new(),
@@ -53,7 +59,7 @@ impl Head {
         self.range
     }
 
-    /// The instant of the newest point.
+    /// The instant of the newest point or sketch.
     pub(crate) const fn newest(&self) -> Timestamp {
         self.newest
     }
@@ -91,13 +97,33 @@ impl Head {
         self.newest = self.newest.max(timestamp);
     }
 
+    /// Puts a sketch in, which is inside the window.
+    pub(crate) fn push_sketch(&mut self, id: SeriesId, timestamp: Timestamp, sketch: &[u8]) {
+        debug_assert!(self.range.contains(timestamp));
+        let offset = self.offset(timestamp);
+        let column = self.sketch_columns.entry(id).or_insert_with(|| {
+            self.bytes += COLUMN_BYTES;
+            Arc::default()
+        });
+        let column = Arc::make_mut(column);
+        let before = column.heap_bytes();
+        column.push(offset, sketch);
+        self.bytes = (self.bytes + column.heap_bytes() as u64).saturating_sub(before as u64);
+        self.sketches += 1;
+        self.newest = self.newest.max(timestamp);
+    }
+
     pub(crate) fn column(&self, id: SeriesId) -> Option<Arc<Column>> {
         self.columns.get(&id).map(Arc::clone)
     }
 
-    /// The series that have points here, in the order of their numbers.
+    pub(crate) fn sketch_column(&self, id: SeriesId) -> Option<Arc<SketchColumn>> {
+        self.sketch_columns.get(&id).map(Arc::clone)
+    }
+
+    /// The series that have points or sketches here, in the order of their numbers.
     pub(crate) fn series(&self) -> Vec<SeriesId> {
-        let mut series: Vec<SeriesId> = self.columns.keys().copied().collect();
+        let mut series: Vec<SeriesId> = self.columns.keys().chain(self.sketch_columns.keys()).copied().collect();
         series.sort_unstable();
         series
     }
@@ -114,6 +140,11 @@ impl Head {
 
 /// Pushes the points in `range` of a column whose window begins at `start`.
 pub(crate) fn read_column(start: Timestamp, column: &Column, range: TimeRange, out: &mut Points) {
+    column.read(start.millis(), offset_from(start, range.from), offset_from(start, range.until), out);
+}
+
+/// Puts in the sketches in `range` of a column whose window begins at `start`.
+pub(crate) fn read_sketches(start: Timestamp, column: &SketchColumn, range: TimeRange, out: &mut Sketches) {
     column.read(start.millis(), offset_from(start, range.from), offset_from(start, range.until), out);
 }
 

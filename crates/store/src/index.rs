@@ -9,7 +9,7 @@ use statline_series::{Kind, MatchOp, Matcher, PathPattern, SeriesKey, TimeRange,
 
 use crate::postings::Postings;
 use crate::trie::Trie;
-use crate::{Node, Selection, SeriesId};
+use crate::{Form, Node, Selection, SeriesId};
 
 /// The tag that stands for the name of a series.
 const NAME: &str = "name";
@@ -20,6 +20,7 @@ const PROMETHEUS_NAME: &str = "__name__";
 #[derive(Clone, Debug)]
 pub(crate) struct Entry {
     pub(crate) key: SeriesKey,
+    pub(crate) form: Form,
     pub(crate) kind: Kind,
     /// After `last_seen` while the series has no point.
     pub(crate) first_seen: Timestamp,
@@ -37,10 +38,17 @@ impl Entry {
 }
 
 /// The index.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Index {
     /// By number; `None` for a series that is gone.
     entries: Vec<Option<Entry>>,
+    points: Names,
+    sketches: Names,
+}
+
+/// How series of one form are found.
+#[derive(Debug, Default)]
+struct Names {
     by_key: HashMap<SeriesKey, SeriesId>,
     /// Untagged series.
     paths: Trie,
@@ -50,24 +58,75 @@ pub(crate) struct Index {
     names: Postings,
 }
 
-impl Index {
-    pub(crate) fn new() -> Self {
-        Self {
-            entries: Vec::new(),
-            by_key: HashMap::new(),
-            paths: Trie::new(),
-            tags: Postings::default(),
-            names: Postings::default(),
+impl Names {
+    fn insert(&mut self, id: SeriesId, key: &SeriesKey) {
+        if key.is_tagged() {
+            self.names.insert(NAME, key.name(), id);
+            for (tag, value) in key.tags() {
+                self.tags.insert(tag, &value, id);
+            }
+        } else {
+            self.paths.insert(key.name(), id);
+        }
+        self.by_key.insert(key.clone(), id);
+    }
+
+    fn remove(&mut self, id: SeriesId, key: &SeriesKey) {
+        self.by_key.remove(key);
+        if key.is_tagged() {
+            self.names.remove(NAME, key.name(), id);
+            for (tag, value) in key.tags() {
+                self.tags.remove(tag, &value, id);
+            }
+        } else {
+            self.paths.remove(key.name());
         }
     }
 
-    /// How many series there are.
-    pub(crate) fn len(&self) -> usize {
-        self.by_key.len()
+    fn tagged_by_text(&self, text: &str) -> Option<SeriesId> {
+        self.by_key.get(&SeriesKey::parse(text).ok()?).copied()
     }
 
-    pub(crate) fn id(&self, key: &SeriesKey) -> Option<SeriesId> {
-        self.by_key.get(key).copied()
+    /// All series that could pass one matcher; `None` when those without the tag could too.
+    fn list(&self, matcher: &Matcher) -> Option<Vec<SeriesId>> {
+        if matcher.matches_absent() || matches!(matcher.op(), MatchOp::NotEqual | MatchOp::NotRegex) {
+            return None;
+        }
+        if !matches!(matcher.tag(), NAME | PROMETHEUS_NAME) {
+            return Some(self.tags.matching(matcher.tag(), matcher));
+        }
+        if matcher.op() != MatchOp::Equal {
+            return None;
+        }
+        let mut series = self.names.matching(NAME, matcher);
+        series.extend(self.tags.matching(NAME, matcher));
+        series.extend(self.by_key.get(matcher.value()));
+        Some(series)
+    }
+}
+
+impl Index {
+    fn names(&self, form: Form) -> &Names {
+        match form {
+            Form::Points => &self.points,
+            Form::Sketches => &self.sketches,
+        }
+    }
+
+    fn names_mut(&mut self, form: Form) -> &mut Names {
+        match form {
+            Form::Points => &mut self.points,
+            Form::Sketches => &mut self.sketches,
+        }
+    }
+
+    /// How many series of a form there are.
+    pub(crate) fn len(&self, form: Form) -> usize {
+        self.names(form).by_key.len()
+    }
+
+    pub(crate) fn id(&self, form: Form, key: &SeriesKey) -> Option<SeriesId> {
+        self.names(form).by_key.get(key).copied()
     }
 
     pub(crate) fn get(&self, id: SeriesId) -> Option<&Entry> {
@@ -79,34 +138,19 @@ impl Index {
         (0..).zip(&self.entries).filter_map(|(id, entry)| Some((id, entry.as_ref()?)))
     }
 
-    /// Makes a series known, without a point so far.
-    pub(crate) fn insert(&mut self, id: SeriesId, key: SeriesKey, kind: Kind) {
-        if key.is_tagged() {
-            self.names.insert(NAME, key.name(), id);
-            for (tag, value) in key.tags() {
-                self.tags.insert(tag, &value, id);
-            }
-        } else {
-            self.paths.insert(key.name(), id);
-        }
-        self.by_key.insert(key.clone(), id);
+    /// Makes a series known, without a point or a sketch so far.
+    pub(crate) fn insert(&mut self, id: SeriesId, form: Form, key: SeriesKey, kind: Kind) {
+        self.names_mut(form).insert(id, &key);
         if self.entries.len() <= id as usize {
             self.entries.resize(id as usize + 1, None);
         }
-        self.entries[id as usize] = Some(Entry { key, kind, first_seen: Timestamp::MAX, last_seen: Timestamp::MIN });
+        let (first_seen, last_seen) = (Timestamp::MAX, Timestamp::MIN);
+        self.entries[id as usize] = Some(Entry { key, form, kind, first_seen, last_seen });
     }
 
     pub(crate) fn remove(&mut self, id: SeriesId) {
         let Some(entry) = self.entries.get_mut(id as usize).and_then(Option::take) else { return };
-        self.by_key.remove(&entry.key);
-        if entry.key.is_tagged() {
-            self.names.remove(NAME, entry.key.name(), id);
-            for (tag, value) in entry.key.tags() {
-                self.tags.remove(tag, &value, id);
-            }
-        } else {
-            self.paths.remove(entry.key.name());
-        }
+        self.names_mut(entry.form).remove(id, &entry.key);
     }
 
     pub(crate) fn set_kind(&mut self, id: SeriesId, kind: Kind) {
@@ -127,7 +171,8 @@ impl Index {
     pub(crate) fn find(&self, pattern: &PathPattern, range: TimeRange) -> Vec<Node> {
         let lived = |id| self.get(id).is_some_and(|entry| entry.lived_in(range));
         if pattern.as_str().contains(';') {
-            let found = self.tagged_by_text(pattern.as_str()).filter(|id| lived(*id)).and_then(|id| self.get(id));
+            let found =
+                self.points.tagged_by_text(pattern.as_str()).filter(|id| lived(*id)).and_then(|id| self.get(id));
             let node = |entry: &Entry| Node {
                 path: entry.key.as_str().to_owned(),
                 name: entry.key.as_str().to_owned(),
@@ -137,9 +182,9 @@ impl Index {
             return found.map(node).into_iter().collect();
         }
         let mut nodes = Vec::new();
-        for found in self.paths.find(pattern.parts()) {
-            let is_leaf = self.paths.series_at(&found).is_some_and(lived);
-            let has_children = self.paths.any_below(&found, lived);
+        for found in self.points.paths.find(pattern.parts()) {
+            let is_leaf = self.points.paths.series_at(&found).is_some_and(lived);
+            let has_children = self.points.paths.any_below(&found, lived);
             if is_leaf || has_children {
                 let name = found.path.rsplit('.').next().unwrap_or(&found.path).to_owned();
                 nodes.push(Node { path: found.path, name, is_leaf, has_children });
@@ -149,14 +194,10 @@ impl Index {
         nodes
     }
 
-    fn tagged_by_text(&self, text: &str) -> Option<SeriesId> {
-        self.id(&SeriesKey::parse(text).ok()?)
-    }
-
-    /// The selected series that lived in the range, in the order of their keys.
-    pub(crate) fn select(&self, selection: &Selection, range: TimeRange) -> Vec<SeriesId> {
+    /// The selected series of a form that lived in the range, in the order of their keys.
+    pub(crate) fn select(&self, form: Form, selection: &Selection, range: TimeRange) -> Vec<SeriesId> {
         let mut selected: Vec<(SeriesId, &Entry)> = self
-            .candidates(selection)
+            .candidates(form, selection)
             .into_iter()
             .filter_map(|id| Some((id, self.get(id)?)))
             .filter(|(_, entry)| entry.lived_in(range))
@@ -166,60 +207,46 @@ impl Index {
         selected.into_iter().map(|(id, _)| id).collect()
     }
 
-    /// The selected series, whenever they lived, in no order.
-    pub(crate) fn candidates(&self, selection: &Selection) -> Vec<SeriesId> {
+    /// The selected series of a form, whenever they lived, in no order.
+    pub(crate) fn candidates(&self, form: Form, selection: &Selection) -> Vec<SeriesId> {
+        let names = self.names(form);
         match selection {
             Selection::Path(pattern) if pattern.as_str().contains(';') => {
-                self.tagged_by_text(pattern.as_str()).into_iter().collect()
+                names.tagged_by_text(pattern.as_str()).into_iter().collect()
             }
-            Selection::Path(pattern) => self.paths.series(pattern.parts()),
-            Selection::Matchers(matchers) => self.matching(matchers),
-            Selection::Keys(keys) => keys.iter().filter_map(|key| self.id(key)).collect(),
+            Selection::Path(pattern) => names.paths.series(pattern.parts()),
+            Selection::Matchers(matchers) => self.matching(form, matchers),
+            Selection::Keys(keys) => keys.iter().filter_map(|key| self.id(form, key)).collect(),
         }
     }
 
-    /// The series that pass every matcher. The shortest list that a matcher asks for is gone through; without one, all
-    /// series are.
-    fn matching(&self, matchers: &[Matcher]) -> Vec<SeriesId> {
+    /// The series of a form that pass every matcher. The shortest list that a matcher asks for is gone through; without
+    /// one, all series are.
+    fn matching(&self, form: Form, matchers: &[Matcher]) -> Vec<SeriesId> {
         let passes = |id: &SeriesId| {
             self.get(*id).is_some_and(|entry| matchers.iter().all(|matcher| matcher.matches_key(&entry.key)))
         };
-        let lists = matchers.iter().filter_map(|matcher| self.list(matcher));
+        let names = self.names(form);
+        let lists = matchers.iter().filter_map(|matcher| names.list(matcher));
         match lists.min_by_key(Vec::len) {
             Some(shortest) => shortest.into_iter().filter(passes).collect(),
-            None => self.iter().map(|(id, _)| id).filter(passes).collect(),
+            None => self.iter().filter(|(_, entry)| entry.form == form).map(|(id, _)| id).filter(passes).collect(),
         }
     }
 
-    /// All series that could pass one matcher; `None` when those without the tag could too.
-    fn list(&self, matcher: &Matcher) -> Option<Vec<SeriesId>> {
-        if matcher.matches_absent() || matches!(matcher.op(), MatchOp::NotEqual | MatchOp::NotRegex) {
-            return None;
-        }
-        if !matches!(matcher.tag(), NAME | PROMETHEUS_NAME) {
-            return Some(self.tags.matching(matcher.tag(), matcher));
-        }
-        if matcher.op() != MatchOp::Equal {
-            return None;
-        }
-        let mut series = self.names.matching(NAME, matcher);
-        series.extend(self.tags.matching(NAME, matcher));
-        series.extend(self.by_key.get(matcher.value()));
-        Some(series)
-    }
-
-    /// The names of tags, in alphabetical order.
+    /// The names of tags of series of points, in alphabetical order.
     pub(crate) fn tags(&self, prefix: &str, filter: &[Matcher], range: TimeRange, limit: usize) -> Vec<String> {
         let name_is_wanted = NAME.starts_with(prefix);
         let mut found: BTreeSet<&str> = BTreeSet::new();
         if filter.is_empty() {
             let lived = |id| self.get(id).is_some_and(|entry| entry.lived_in(range));
-            found.extend(self.tags.tags(prefix).filter(|tag| self.tags.series_of(tag).any(lived)).take(limit));
-            if name_is_wanted && self.iter().any(|(_, entry)| entry.lived_in(range)) {
+            let tags = &self.points.tags;
+            found.extend(tags.tags(prefix).filter(|tag| tags.series_of(tag).any(lived)).take(limit));
+            if name_is_wanted && self.iter().any(|(_, entry)| entry.form == Form::Points && entry.lived_in(range)) {
                 found.insert(NAME);
             }
         } else {
-            for id in self.matching(filter) {
+            for id in self.matching(Form::Points, filter) {
                 let Some(entry) = self.get(id).filter(|entry| entry.lived_in(range)) else { continue };
                 found.extend(entry.key.tags().map(|(tag, _)| tag).filter(|tag| tag.starts_with(prefix)));
                 if name_is_wanted {
@@ -230,7 +257,7 @@ impl Index {
         found.into_iter().take(limit).map(str::to_owned).collect()
     }
 
-    /// The values of a tag, in alphabetical order.
+    /// The values of a tag of series of points, in alphabetical order.
     pub(crate) fn tag_values(
         &self,
         tag: &str,
@@ -241,11 +268,11 @@ impl Index {
     ) -> Vec<String> {
         let lived = |id: &SeriesId| self.get(*id).is_some_and(|entry| entry.lived_in(range));
         if filter.is_empty() && !matches!(tag, NAME | PROMETHEUS_NAME) {
-            let values = self.tags.values(tag, prefix).filter(|(_, series)| series.iter().any(lived));
+            let values = self.points.tags.values(tag, prefix).filter(|(_, series)| series.iter().any(lived));
             return values.take(limit).map(|(value, _)| value.to_owned()).collect();
         }
         let mut found = BTreeSet::new();
-        for id in self.matching(filter) {
+        for id in self.matching(Form::Points, filter) {
             let Some(entry) = self.get(id).filter(|entry| entry.lived_in(range)) else { continue };
             let value = match tag {
                 PROMETHEUS_NAME => Some(entry.key.name().into()),
@@ -270,9 +297,9 @@ mod tests {
     use statline_series::Anchor;
 
     fn index(keys: &[&str]) -> Index {
-        let mut index = Index::new();
+        let mut index = Index::default();
         for (id, key) in (0..).zip(keys) {
-            index.insert(id, key.parse().unwrap(), Kind::Gauge);
+            index.insert(id, Form::Points, key.parse().unwrap(), Kind::Gauge);
             let seen = Timestamp::from_seconds(i64::from(id) * 100);
             index.saw(id, seen, seen);
         }
@@ -281,7 +308,7 @@ mod tests {
 
     fn select(index: &Index, selection: &Selection) -> Vec<String> {
         let keys = |id| index.get(id).unwrap().key.to_string();
-        index.select(selection, TimeRange::ALL).into_iter().map(keys).collect()
+        index.select(Form::Points, selection, TimeRange::ALL).into_iter().map(keys).collect()
     }
 
     fn matchers(of: &[(&str, MatchOp, &str)]) -> Selection {
@@ -339,7 +366,7 @@ mod tests {
     #[test]
     fn what_did_not_live_in_the_range_is_not_found() {
         let mut index = index(&["a.x", "a.y.z", "b;t=1"]);
-        index.insert(3, "a.unborn".parse().unwrap(), Kind::Gauge);
+        index.insert(3, Form::Points, "a.unborn".parse().unwrap(), Kind::Gauge);
         let first = TimeRange::new(Timestamp::from_seconds(0), Timestamp::from_seconds(100));
         let second = TimeRange::new(Timestamp::from_seconds(100), Timestamp::from_seconds(101));
         let find = |range| index.find(&path("a.*"), range).into_iter().map(|node| node.path).collect::<Vec<_>>();
@@ -355,9 +382,29 @@ mod tests {
         let mut index = index(&["a.x", "b;t=1"]);
         index.remove(0);
         index.remove(1);
-        assert_eq!(index.len(), 0);
+        assert_eq!(index.len(Form::Points), 0);
         assert_eq!(index.find(&path("*"), TimeRange::ALL), []);
         assert_eq!(select(&index, &matchers(&[])), Vec::<String>::new());
         assert_eq!(index.tags("", &[], TimeRange::ALL, 9), Vec::<String>::new());
+    }
+
+    #[test]
+    fn series_of_sketches_have_names_of_their_own() {
+        let mut index = index(&["a.x", "a;t=1"]);
+        for (id, key) in [(2, "a.x"), (3, "a.y.z"), (4, "b;u=2")] {
+            index.insert(id, Form::Sketches, key.parse().unwrap(), Kind::Untyped);
+            index.saw(id, Timestamp::from_seconds(1), Timestamp::from_seconds(2));
+        }
+        let all = TimeRange::ALL;
+        assert_eq!(index.find(&path("a.*"), all).len(), 1);
+        assert_eq!(index.find(&path("b;u=2"), all), []);
+        assert_eq!(index.tags("", &[], all, 9), ["name", "t"]);
+        assert_eq!(index.tag_values("name", "", &[], all, 9), ["a", "a.x"]);
+        assert_eq!(index.select(Form::Points, &matchers(&[]), all), [0, 1]);
+        assert_eq!(index.select(Form::Sketches, &matchers(&[]), all), [2, 3, 4]);
+        assert_eq!(index.select(Form::Sketches, &Selection::Path(path("a.*")), all), [2]);
+        index.remove(2);
+        assert_eq!((index.len(Form::Points), index.len(Form::Sketches)), (2, 2));
+        assert_eq!(index.select(Form::Points, &Selection::Path(path("a.x")), all), [0]);
     }
 }

@@ -11,6 +11,9 @@
 //!
 //! A read merges blocks and heads, the newest write of an instant winning.
 //!
+//! Sketches go the same way beside the points: in the same log and block, under names of their own. *Events* are few; they
+//! have a file of their own and are all in memory.
+//!
 //! The files are described byte by byte in `docs/format/`.
 
 mod append;
@@ -20,11 +23,14 @@ mod catalogue;
 mod chunk;
 mod column;
 mod config;
+mod counters;
 mod cut;
 mod embedded;
 mod error;
+mod events;
 mod head;
 mod index;
+mod journal;
 mod lock;
 mod log;
 mod manifest;
@@ -35,6 +41,9 @@ mod record;
 mod recover;
 mod sealed;
 mod seen;
+mod sketch_chunk;
+mod sketch_column;
+mod sketch_read;
 mod state;
 mod store;
 mod trie;
@@ -43,8 +52,16 @@ pub use config::{Clock, EmbeddedConfig};
 pub use embedded::EmbeddedStore;
 pub use error::StoreError;
 pub use store::{
-    Appended, Fetch, Fetched, Limits, Node, Refused, Resolution, Selection, SeriesInfo, Store, StoreStats,
+    Appended, Fetch, Fetched, FetchedSketches, Limits, Node, Refused, Resolution, Selection, SeriesInfo, Store,
+    StoreStats,
 };
 
 /// The number of a series in one store. Given once, never again.
 pub(crate) type SeriesId = u32;
+
+/// What a series is made of. Two series of different form may have the same key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    Points,
+    Sketches,
+}

@@ -11,14 +11,19 @@ use std::path::{Path, PathBuf};
 use statline_series::{TimeRange, Timestamp};
 
 use crate::bytes::{Malformed, Reader, put_signed, put_varint};
-use crate::record::{self, Records};
+use crate::record::{self, Record, Records};
 use crate::sealed::sync_directory;
 use crate::{SeriesId, StoreError};
 
 pub(crate) const DIRECTORY: &str = "log";
 const MAGIC: [u8; 8] = *b"STATLOG\0";
-const VERSION: u16 = 1;
+/// Version 2 knows of records with sketches.
+const VERSION: u16 = 2;
 const HEADER_BYTES: u64 = 8 + 2 + 2 + 8 + 4;
+/// A record of points.
+const POINTS: u8 = 0;
+/// A record of points, which may be none, and of sketches.
+const POINTS_AND_SKETCHES: u8 = 1;
 
 /// One point on its way into a window.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -28,7 +33,30 @@ pub(crate) struct LogPoint {
     pub(crate) value: f64,
 }
 
-/// Which batch a record is of, and in how many files the batch is.
+/// One sketch on its way into a window.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct LogSketch {
+    pub(crate) id: SeriesId,
+    pub(crate) timestamp: Timestamp,
+    /// As `Sketch::encode` writes it.
+    pub(crate) bytes: Vec<u8>,
+}
+
+/// What one batch brings to one window, each kind in the order of the series.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Part {
+    pub(crate) window: TimeRange,
+    pub(crate) points: Vec<LogPoint>,
+    pub(crate) sketches: Vec<LogSketch>,
+}
+
+impl Part {
+    pub(crate) const fn new(window: TimeRange) -> Self {
+        Self { window, points: Vec::new(), sketches: Vec::new() }
+    }
+}
+
+/// Which batch a record is of, and in how many records the batch is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct BatchMark {
     pub(crate) sequence: u64,
@@ -155,30 +183,45 @@ impl LogWriter {
     }
 }
 
-/// Appends to `out` the record of the points of one batch in one window. The points are in the order of their series.
-pub(crate) fn encode_batch(
-    out: &mut Vec<u8>,
-    mark: BatchMark,
-    window: TimeRange,
-    points: &[LogPoint],
-) -> std::io::Result<()> {
-    let mut payload = Vec::with_capacity(points.len() * 10 + 32);
+/// Appends to `out` the record of what one batch brings to one window.
+pub(crate) fn encode_part(out: &mut Vec<u8>, mark: BatchMark, part: &Part) -> std::io::Result<()> {
+    let Part { window, points, sketches } = part;
+    let mut payload = Vec::with_capacity(points.len() * 10 + sketches.len() * 64 + 32);
     put_signed(&mut payload, window.from.millis());
     put_varint(&mut payload, window.millis().unsigned_abs());
-    put_varint(&mut payload, points.len() as u64);
-    let mut previous = 0_i64;
-    for point in points {
-        put_signed(&mut payload, i64::from(point.id) - previous);
-        previous = i64::from(point.id);
+    put_points(&mut payload, *window, points);
+    if sketches.is_empty() {
+        return record::encode(out, mark.sequence, mark.parts, POINTS, &payload);
     }
+    put_varint(&mut payload, sketches.len() as u64);
+    put_ids(&mut payload, sketches.iter().map(|sketch| sketch.id));
+    for sketch in sketches {
+        put_signed(&mut payload, sketch.timestamp.millis().wrapping_sub(window.from.millis()));
+    }
+    sketches.iter().for_each(|sketch| put_varint(&mut payload, sketch.bytes.len() as u64));
+    sketches.iter().for_each(|sketch| payload.extend_from_slice(&sketch.bytes));
+    record::encode(out, mark.sequence, mark.parts, POINTS_AND_SKETCHES, &payload)
+}
+
+fn put_ids(payload: &mut Vec<u8>, ids: impl Iterator<Item = SeriesId>) {
+    let mut previous = 0_i64;
+    for id in ids {
+        put_signed(payload, i64::from(id) - previous);
+        previous = i64::from(id);
+    }
+}
+
+fn put_points(payload: &mut Vec<u8>, window: TimeRange, points: &[LogPoint]) {
+    put_varint(payload, points.len() as u64);
+    put_ids(payload, points.iter().map(|point| point.id));
     let first = points.first().map_or(0, |point| point.timestamp.millis());
-    put_signed(&mut payload, first.saturating_sub(window.from.millis()));
+    put_signed(payload, first.saturating_sub(window.from.millis()));
     let same_instant = points.iter().all(|point| point.timestamp.millis() == first);
     payload.push(u8::from(!same_instant));
     if !same_instant {
         let mut previous = first;
         for point in points {
-            put_signed(&mut payload, point.timestamp.millis().wrapping_sub(previous));
+            put_signed(payload, point.timestamp.millis().wrapping_sub(previous));
             previous = point.timestamp.millis();
         }
     }
@@ -190,45 +233,82 @@ pub(crate) fn encode_batch(
             payload[columns + weight * points.len() + place] = byte;
         }
     }
-    record::encode(out, mark.sequence, mark.parts, &payload)
 }
 
-/// What a record holds: its window and its points.
-pub(crate) fn decode_batch(payload: &[u8]) -> Result<(TimeRange, Vec<LogPoint>), Malformed> {
-    let mut reader = Reader::new(payload);
+/// What a record holds.
+pub(crate) fn decode_part(record: &Record) -> Result<Part, Malformed> {
+    let mut reader = Reader::new(&record.payload);
     let start = reader.signed()?;
     let window = TimeRange::new(
         Timestamp::from_millis(start),
         Timestamp::from_millis(start.saturating_add_unsigned(reader.varint()?)),
     );
+    let points = points(&mut reader, window)?;
+    let sketches = match record.kind {
+        POINTS => Vec::new(),
+        POINTS_AND_SKETCHES => sketches(&mut reader, window)?,
+        _ => return Err(Malformed("its kind is unknown")),
+    };
+    if reader.is_empty() { Ok(Part { window, points, sketches }) } else { Err(Malformed("it goes on after its end")) }
+}
+
+/// How many points or sketches follow. Each takes a byte at least.
+fn count(reader: &mut Reader<'_>) -> Result<usize, Malformed> {
     let count = reader.length()?;
-    if count > reader.remaining() {
-        return Err(Malformed("it names more points than it holds"));
-    }
-    let mut points = Vec::with_capacity(count);
+    if count > reader.remaining() { Err(Malformed("it names more than it holds")) } else { Ok(count) }
+}
+
+fn ids(reader: &mut Reader<'_>, count: usize) -> Result<Vec<SeriesId>, Malformed> {
     let mut id = 0_i64;
-    for _ in 0..count {
+    let mut next = || {
         id = id.wrapping_add(reader.signed()?);
-        let id = SeriesId::try_from(id).map_err(|_| Malformed("a series' number in it is impossible"))?;
-        points.push(LogPoint { id, timestamp: window.from, value: 0.0 });
+        SeriesId::try_from(id).map_err(|_| Malformed("a series' number in it is impossible"))
+    };
+    (0..count).map(|_| next()).collect()
+}
+
+fn inside(window: TimeRange, millis: i64) -> Result<Timestamp, Malformed> {
+    let timestamp = Timestamp::from_millis(millis);
+    if window.contains(timestamp) {
+        Ok(timestamp)
+    } else {
+        Err(Malformed("an instant in it lies outside of its window"))
     }
-    let mut time = start.saturating_add(reader.signed()?);
+}
+
+fn points(reader: &mut Reader<'_>, window: TimeRange) -> Result<Vec<LogPoint>, Malformed> {
+    let count = count(reader)?;
+    let ids = ids(reader, count)?;
+    let mut points = Vec::with_capacity(count);
+    let mut time = window.from.millis().saturating_add(reader.signed()?);
     let times_differ = reader.u8()? != 0;
-    for point in &mut points {
+    for id in ids {
         if times_differ {
             time = time.wrapping_add(reader.signed()?);
         }
-        point.timestamp = Timestamp::from_millis(time);
-        if !window.contains(point.timestamp) {
-            return Err(Malformed("a point in it lies outside of its window"));
-        }
+        points.push(LogPoint { id, timestamp: inside(window, time)?, value: 0.0 });
     }
     let columns = reader.take(count * 8)?;
     for (place, point) in points.iter_mut().enumerate() {
         let bytes = std::array::from_fn(|weight| columns[weight * count + place]);
         point.value = f64::from_le_bytes(bytes);
     }
-    if reader.is_empty() { Ok((window, points)) } else { Err(Malformed("it goes on after its end")) }
+    Ok(points)
+}
+
+fn sketches(reader: &mut Reader<'_>, window: TimeRange) -> Result<Vec<LogSketch>, Malformed> {
+    let count = count(reader)?;
+    let ids = ids(reader, count)?;
+    let mut sketches = Vec::with_capacity(count);
+    for id in ids {
+        let timestamp = inside(window, window.from.millis().saturating_add(reader.signed()?))?;
+        sketches.push(LogSketch { id, timestamp, bytes: Vec::new() });
+    }
+    let lengths = (0..count).map(|_| reader.length()).collect::<Result<Vec<_>, _>>()?;
+    for (sketch, length) in sketches.iter_mut().zip(lengths) {
+        sketch.bytes = reader.take(length)?.to_vec();
+    }
+    Ok(sketches)
 }
 
 /// A log file being read.
@@ -287,8 +367,13 @@ mod tests {
     const WINDOW: TimeRange = TimeRange::new(Timestamp::from_millis(-1000), Timestamp::from_millis(7_200_000));
 
     fn encode(points: &[LogPoint]) -> Vec<u8> {
+        encode_both(points, &[])
+    }
+
+    fn encode_both(points: &[LogPoint], sketches: &[LogSketch]) -> Vec<u8> {
         let mut bytes = Vec::new();
-        encode_batch(&mut bytes, BatchMark { sequence: 5, parts: 2 }, WINDOW, points).unwrap();
+        let part = Part { window: WINDOW, points: points.to_vec(), sketches: sketches.to_vec() };
+        encode_part(&mut bytes, BatchMark { sequence: 5, parts: 2 }, &part).unwrap();
         bytes
     }
 
@@ -327,25 +412,30 @@ mod tests {
         #[test]
         fn a_batch_reads_back(
             points in prop::collection::vec((any::<u32>(), -1000_i64..7_200_000, prop::num::f64::ANY), 0..50),
+            sketches in prop::collection::vec((any::<u32>(), -1000_i64..7_200_000, any::<Vec<u8>>()), 0..6),
         ) {
             let points: Vec<_> = points.into_iter()
                 .map(|(id, millis, value)| LogPoint { id, timestamp: Timestamp::from_millis(millis), value })
                 .collect();
+            let sketches: Vec<_> = sketches.into_iter()
+                .map(|(id, millis, bytes)| LogSketch { id, timestamp: Timestamp::from_millis(millis), bytes })
+                .collect();
             let directory = tempfile::tempdir().unwrap();
             let mut writer = LogWriter::create(directory.path(), 1).unwrap();
-            writer.append(&encode(&points)).unwrap();
+            writer.append(&encode_both(&points, &sketches)).unwrap();
             let mut reader = LogReader::open(&path_of(directory.path(), 1), 1).unwrap();
             let record = reader.records.next().unwrap().unwrap();
             prop_assert_eq!((record.sequence, record.parts), (5, 2));
-            let (window, read) = decode_batch(&record.payload).unwrap();
-            prop_assert_eq!(window, WINDOW);
+            let read = decode_part(&record).unwrap();
+            prop_assert_eq!(read.window, WINDOW);
+            prop_assert_eq!(read.sketches, sketches);
             let bits = |points: &[LogPoint]| points.iter().map(|p| (p.id, p.timestamp, p.value.to_bits())).collect::<Vec<_>>();
-            prop_assert_eq!(bits(&read), bits(&points));
+            prop_assert_eq!(bits(&read.points), bits(&points));
         }
 
         #[test]
-        fn no_payload_panics(payload: Vec<u8>) {
-            let _ = decode_batch(&payload);
+        fn no_payload_panics(payload: Vec<u8>, kind in 0_u8..3) {
+            let _ = decode_part(&Record { offset: 0, sequence: 1, parts: 1, kind, payload });
         }
     }
 }

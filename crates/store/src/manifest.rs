@@ -12,7 +12,8 @@ use crate::bytes::{Malformed, Reader, put_signed, put_varint};
 use crate::sealed::Seal;
 
 pub(crate) const FILE_NAME: &str = "MANIFEST";
-const SEAL: Seal = Seal { magic: *b"STATMANI", version: 1 };
+/// Version 2 knows of sketches.
+const SEAL: Seal = Seal { magic: *b"STATMANI", version: 2 };
 
 /// What is known of a block without opening it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +28,9 @@ pub(crate) struct BlockMeta {
     pub(crate) points: u64,
     /// Its chunks together.
     pub(crate) bytes: u64,
+    pub(crate) sketches: u64,
+    /// The chunks of sketches together.
+    pub(crate) sketch_bytes: u64,
 }
 
 /// The contents of the file.
@@ -76,6 +80,10 @@ impl Manifest {
         }
         put_varint(&mut out, self.dead_logs.len() as u64);
         self.dead_logs.iter().for_each(|number| put_varint(&mut out, *number));
+        for block in &self.blocks {
+            put_varint(&mut out, block.sketches);
+            put_varint(&mut out, block.sketch_bytes);
+        }
         out
     }
 
@@ -100,10 +108,19 @@ impl Manifest {
                 series: reader.varint()?,
                 points: reader.varint()?,
                 bytes: reader.varint()?,
+                sketches: 0,
+                sketch_bytes: 0,
             });
         }
         for _ in 0..reader.varint()? {
             manifest.dead_logs.push(reader.varint()?);
+        }
+        // Version 1 ends here.
+        if !reader.is_empty() {
+            for block in &mut manifest.blocks {
+                block.sketches = reader.varint()?;
+                block.sketch_bytes = reader.varint()?;
+            }
         }
         if reader.is_empty() { Ok(manifest) } else { Err(Malformed("it goes on after its end")) }
     }
@@ -118,15 +135,29 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         assert_eq!(Manifest::read(directory.path()).unwrap(), None);
         let range = TimeRange::new(Timestamp::from_millis(-5), Timestamp::from_millis(1 << 40));
-        let manifest = Manifest {
+        let mut manifest = Manifest {
             next_series: 7,
             next_block: 8,
             next_log: 9,
             acknowledged: 1 << 50,
-            blocks: vec![BlockMeta { id: 3, tier: 0, range, series: 1, points: 2, bytes: 3 }],
+            blocks: vec![BlockMeta {
+                id: 3,
+                tier: 0,
+                range,
+                series: 1,
+                points: 2,
+                bytes: 30,
+                sketches: 4,
+                sketch_bytes: 5,
+            }],
             dead_logs: vec![1, 2],
         };
         manifest.write(directory.path()).unwrap();
-        assert_eq!(Manifest::read(directory.path()).unwrap(), Some(manifest));
+        assert_eq!(Manifest::read(directory.path()).unwrap(), Some(manifest.clone()));
+
+        let mut of_version_1 = manifest.encode();
+        of_version_1.truncate(of_version_1.len() - 2);
+        (manifest.blocks[0].sketches, manifest.blocks[0].sketch_bytes) = (0, 0);
+        assert_eq!(Manifest::decode(&of_version_1), Ok(manifest));
     }
 }

@@ -5,26 +5,32 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use statline_series::{Consolidation, Kind, SeriesKey, Step, TimeRange, Timestamp, Values};
 
 use crate::block::ChunkError;
+use crate::column::Column;
 use crate::embedded::Inner;
 use crate::head::read_column;
 use crate::points::Points;
 use crate::state::Sources;
-use crate::{Fetch, Fetched, Resolution, SeriesId, SeriesInfo, StoreError};
+use crate::{Fetch, Fetched, Form, Limits, Resolution, Selection, SeriesId, SeriesInfo, StoreError};
 
 /// One series of an answer.
-struct Chosen {
-    id: SeriesId,
-    key: SeriesKey,
+pub(crate) struct Chosen {
+    pub(crate) id: SeriesId,
+    pub(crate) key: SeriesKey,
     kind: Kind,
     /// The part of the range in which it lived.
-    life: TimeRange,
+    pub(crate) life: TimeRange,
 }
 
 /// The grid of an answer; `None` for the points as they came.
-type Grid = Option<Step>;
+pub(crate) type Grid = Option<Step>;
 
 impl Inner {
-    pub(crate) fn select(&self, selection: &crate::Selection, range: TimeRange) -> Result<Vec<SeriesInfo>, StoreError> {
+    pub(crate) fn select(
+        &self,
+        form: Form,
+        selection: &Selection,
+        range: TimeRange,
+    ) -> Result<Vec<SeriesInfo>, StoreError> {
         self.check_open()?;
         let index = self.index.read();
         let info = |entry: &crate::index::Entry| SeriesInfo {
@@ -34,7 +40,7 @@ impl Inner {
             last_seen: entry.last_seen,
             step: self.config.resolution,
         };
-        Ok(index.select(selection, range).into_iter().filter_map(|id| index.get(id)).map(info).collect())
+        Ok(index.select(form, selection, range).into_iter().filter_map(|id| index.get(id)).map(info).collect())
     }
 
     pub(crate) fn fetch(&self, request: &Fetch, cancelled: &AtomicBool) -> Result<Vec<Fetched>, StoreError> {
@@ -46,8 +52,8 @@ impl Inner {
             Resolution::Step(step) => Some(resolution.round_up(step)),
         };
         let span = span_of(request.range, grid);
-        let chosen = self.choose(request, span)?;
-        self.check_cost(request, &chosen, grid)?;
+        let chosen = self.choose(Form::Points, &request.selection, span, request.limits)?;
+        self.check_cost(request.range, request.limits, &chosen, grid)?;
         let ids: Vec<SeriesId> = chosen.iter().map(|series| series.id).collect();
         let sources = self.state.read().sources(&ids, span);
 
@@ -74,10 +80,17 @@ impl Inner {
         Ok(answer)
     }
 
-    fn choose(&self, request: &Fetch, span: TimeRange) -> Result<Vec<Chosen>, StoreError> {
+    /// The selected series that lived in the range.
+    pub(crate) fn choose(
+        &self,
+        form: Form,
+        selection: &Selection,
+        span: TimeRange,
+        limits: Limits,
+    ) -> Result<Vec<Chosen>, StoreError> {
         let index = self.index.read();
-        let ids = index.select(&request.selection, span);
-        let limit = request.limits.max_series;
+        let ids = index.select(form, selection, span);
+        let limit = limits.max_series;
         if ids.len() > limit {
             return Err(StoreError::TooManySeries { selected: ids.len(), limit });
         }
@@ -90,20 +103,26 @@ impl Inner {
     }
 
     /// Refuses what would read or answer more than it may, from what is known without reading.
-    fn check_cost(&self, request: &Fetch, chosen: &[Chosen], grid: Grid) -> Result<(), StoreError> {
+    pub(crate) fn check_cost(
+        &self,
+        range: TimeRange,
+        limits: Limits,
+        chosen: &[Chosen],
+        grid: Grid,
+    ) -> Result<(), StoreError> {
         let points_of = |series: &Chosen| {
             let read = series.life.slots(self.config.resolution) as u64;
-            let answered = grid.map_or(0, |step| request.range.slots(step) as u64);
+            let answered = grid.map_or(0, |step| range.slots(step) as u64);
             read.max(answered)
         };
         let wanted = chosen.iter().map(points_of).fold(0, u64::saturating_add);
-        let limit = request.limits.max_points;
+        let limit = limits.max_points;
         if wanted > limit as u64 { Err(StoreError::TooManyPoints { wanted, limit }) } else { Ok(()) }
     }
 
     fn read_series(
         &self,
-        sources: &Sources,
+        sources: &Sources<Column>,
         place: usize,
         series: &Chosen,
         span: TimeRange,
@@ -124,7 +143,7 @@ impl Inner {
         Ok(())
     }
 
-    fn chunk_error(&self, error: ChunkError, series: &SeriesKey, range: TimeRange) -> StoreError {
+    pub(crate) fn chunk_error(&self, error: ChunkError, series: &SeriesKey, range: TimeRange) -> StoreError {
         match error {
             ChunkError::Damaged(reason) => {
                 self.counters.corrupt_chunks.fetch_add(1, Ordering::Relaxed);
@@ -137,7 +156,7 @@ impl Inner {
 }
 
 /// The instants that an answer is made of: the range itself, or the whole width of every slot that begins in it.
-fn span_of(range: TimeRange, grid: Grid) -> TimeRange {
+pub(crate) fn span_of(range: TimeRange, grid: Grid) -> TimeRange {
     match grid {
         None => range,
         Some(step) => TimeRange::new(range.from.align_up(step), range.until.align_up(step)),

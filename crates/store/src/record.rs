@@ -1,4 +1,4 @@
-//! Records in a file that only grows: the frame that the log and the catalogue share.
+//! Records in a file that only grows: the frame that the log, the catalogue and the events share.
 //!
 //! Each record carries a checksum of its header and one of its payload, so that a reader can tell a record that was cut
 //! short by a crash (the rest of the file is dropped) from one that was damaged later (it is skipped, and what follows is
@@ -32,12 +32,15 @@ pub(crate) struct Record {
     pub(crate) sequence: u64,
     /// How many records, in as many files, make up the batch.
     pub(crate) parts: u32,
+    /// What its payload is, of 16 kinds that the file's page tells; 0 where there is only one.
+    pub(crate) kind: u8,
     /// What it carries.
     pub(crate) payload: Vec<u8>,
 }
 
-/// Appends one record to `out`.
-pub(crate) fn encode(out: &mut Vec<u8>, sequence: u64, parts: u32, payload: &[u8]) -> std::io::Result<()> {
+/// Appends one record to `out`. The kind is below 16.
+pub(crate) fn encode(out: &mut Vec<u8>, sequence: u64, parts: u32, kind: u8, payload: &[u8]) -> std::io::Result<()> {
+    debug_assert!(kind < 16);
     let compressed = if payload.len() < SHORTEST_COMPRESSED {
         None
     } else {
@@ -53,8 +56,8 @@ pub(crate) fn encode(out: &mut Vec<u8>, sequence: u64, parts: u32, payload: &[u8
     out.extend_from_slice(&u32::try_from(stored.len()).map_err(too_long)?.to_le_bytes());
     out.extend_from_slice(&u32::try_from(payload.len()).map_err(too_long)?.to_le_bytes());
     out.extend_from_slice(&sequence.to_le_bytes());
-    // The codec takes the top byte of the number of parts, which stays far below 2^24.
-    out.extend_from_slice(&(parts & 0x00ff_ffff | u32::from(codec) << 24).to_le_bytes());
+    // The codec and the kind take the top byte of the number of parts, which stays far below 2^24.
+    out.extend_from_slice(&(parts & 0x00ff_ffff | u32::from(kind << 4 | codec) << 24).to_le_bytes());
     out.extend_from_slice(&crc32fast::hash(stored).to_le_bytes());
     let header_checksum = crc32fast::hash(&out[start..]);
     out.extend_from_slice(&header_checksum.to_le_bytes());
@@ -67,6 +70,7 @@ struct Header {
     raw_length: u32,
     sequence: u64,
     parts: u32,
+    kind: u8,
     codec: u8,
     payload_checksum: u32,
 }
@@ -82,11 +86,12 @@ impl Header {
         let stored_length = reader.u32().ok()?;
         let raw_length = reader.u32().ok()?;
         let sequence = reader.u64().ok()?;
-        let parts_and_codec = reader.u32().ok()?;
+        let parts_and_kinds = reader.u32().ok()?;
         let payload_checksum = reader.u32().ok()?;
-        let parts = parts_and_codec & 0x00ff_ffff;
-        let codec = parts_and_codec.to_le_bytes()[3];
-        Some(Self { stored_length, raw_length, sequence, parts, codec, payload_checksum })
+        let parts = parts_and_kinds & 0x00ff_ffff;
+        let [_, _, _, kinds] = parts_and_kinds.to_le_bytes();
+        let (kind, codec) = (kinds >> 4, kinds & 0x0f);
+        Some(Self { stored_length, raw_length, sequence, parts, kind, codec, payload_checksum })
     }
 
     /// The payload as it was before it was stored; `None` when it is damaged.
@@ -149,9 +154,9 @@ impl Records {
             let mut stored = vec![0; header.stored_length as usize];
             self.file.read_exact(&mut stored)?;
             self.offset = end;
-            let Header { sequence, parts, .. } = header;
+            let Header { sequence, parts, kind, .. } = header;
             match header.unpack(stored) {
-                Some(payload) => return Ok(Some(Record { offset, sequence, parts, payload })),
+                Some(payload) => return Ok(Some(Record { offset, sequence, parts, kind, payload })),
                 None if end == self.length => self.torn_at = Some(offset),
                 None => self.corrupt += 1,
             }
@@ -212,7 +217,7 @@ mod tests {
         let mut records = Records::of(&path, File::open(&path).unwrap(), 0).unwrap();
         let mut read = Vec::new();
         while let Some(record) = records.next().unwrap() {
-            assert_eq!(record.parts, 3);
+            assert_eq!((record.parts, record.kind), (3, 9));
             read.push((record.sequence, record.payload));
         }
         (read, records.corrupt, records.torn_at)
@@ -223,7 +228,7 @@ mod tests {
         let mut starts = Vec::new();
         for (sequence, payload) in [(7, vec![1; 10]), (8, vec![2; 1000]), (9, b"the last one".to_vec())] {
             starts.push(bytes.len());
-            encode(&mut bytes, sequence, 3, &payload).unwrap();
+            encode(&mut bytes, sequence, 3, 9, &payload).unwrap();
         }
         (bytes, starts)
     }

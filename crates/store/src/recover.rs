@@ -14,12 +14,15 @@ use statline_series::{TimeRange, Timestamp};
 use crate::append::Appender;
 use crate::block::{Blocks, StoredBlock};
 use crate::catalogue::{self, Catalogue, Event};
-use crate::config::EmbeddedConfig;
-use crate::embedded::{Counters, Inner, Signal};
+use crate::config::{EmbeddedConfig, millis};
+use crate::counters::Counters;
+use crate::embedded::{Inner, Signal};
+use crate::events::{Bounds, EventLog, LastRecord, Opened};
 use crate::head::Head;
 use crate::index::Index;
+use crate::journal::Damage;
 use crate::lock::DirectoryLock;
-use crate::log::{self, LogPoint, LogReader};
+use crate::log::{self, LogReader, Part};
 use crate::manifest::{self, Manifest};
 use crate::state::{State, cut_down};
 use crate::{SeriesId, StoreError, chunk, seen};
@@ -37,12 +40,10 @@ pub(crate) fn open(config: EmbeddedConfig) -> Result<Inner, StoreError> {
     counters.last_cut.store(i64::MIN, Ordering::Relaxed);
     let mut known = KnownSeries::default();
     let (catalogue, damage) = Catalogue::open(&directory, |event| known.take(event))?;
-    if damage.corrupt_records > 0 || damage.torn_tail {
-        let (corrupt_records, torn_tail) = (damage.corrupt_records, damage.torn_tail);
-        tracing::error!(corrupt_records, torn_tail, "the catalogue of series is damaged; some series may be lost");
-        counters.corrupt_records.fetch_add(corrupt_records, Ordering::Relaxed);
-        counters.torn_tails.fetch_add(u64::from(torn_tail), Ordering::Relaxed);
-    }
+    count_damage(&counters, &damage, "the catalogue of series is damaged; some series may be lost");
+    let bounds = Bounds { most: config.max_events, most_bytes: config.event_memory };
+    let opened_events = EventLog::open(&directory, bounds)?;
+    count_damage(&counters, &opened_events.damage, "the events are damaged; some may be lost");
 
     let (blocks, opened) = Blocks::open(&directory, config.cache_memory, &manifest.blocks)?;
     let mut state = State { blocks: opened, ..State::default() };
@@ -50,18 +51,32 @@ pub(crate) fn open(config: EmbeddedConfig) -> Result<Inner, StoreError> {
     read_lives(&directory, &state.blocks, &mut known.index);
 
     log::remove(&log_directory, &mut manifest.dead_logs);
-    let mut replay = Replay::new(&log_directory, &manifest, &mut state, &mut known, &counters);
+    let last_of_events = opened_events.last.as_ref().map(|(record, _)| *record);
+    let mut replay = Replay::new(&log_directory, &manifest, &mut state, &mut known, &counters, last_of_events);
     let mut unused = replay.run()?;
-    let (next_log, sequence) = (replay.next_log, replay.sequence);
-    if !unused.is_empty() {
+    let (next_log, sequence, lost_events) = (replay.next_log, replay.sequence, replay.lost_events);
+
+    let Opened { log: mut event_log, mut events, last, .. } = opened_events;
+    match (last, lost_events) {
+        (Some((record, _)), true) => event_log.roll_back(record.offset)?,
+        (Some((_, of_record)), false) => _ = events.extend(of_record.into_iter().map(Arc::new)),
+        (None, _) => {}
+    }
+    // What was let go before the file was written anew is still in it.
+    events.expire(config.clock.now().offset(-millis(config.retention)));
+    if !unused.is_empty() || event_log.is_spoilt() {
         // A log that goes takes its parts of batches with it. The batches are whole all the same, and must be known to be
         // before that.
         manifest.acknowledged = sequence;
         manifest.write(&directory)?;
         log::remove(&log_directory, &mut unused);
     }
+    if event_log.is_spoilt() {
+        event_log.rewrite(sequence, &events)?;
+    }
+    counters.event_log_bytes.store(event_log.length(), Ordering::Relaxed);
 
-    let mut appender = Appender::new(catalogue, log_directory);
+    let mut appender = Appender::new(catalogue, event_log, log_directory);
     appender.next_log = next_log;
     appender.sequence = sequence;
     appender.next_series = known.next.max(manifest.next_series);
@@ -74,6 +89,7 @@ pub(crate) fn open(config: EmbeddedConfig) -> Result<Inner, StoreError> {
         manifest: Mutex::new(manifest),
         state: RwLock::new(state),
         index: RwLock::new(known.index),
+        events: RwLock::new(events),
         blocks: RwLock::new(Some(Arc::new(blocks))),
         signal: Signal::default(),
         counters,
@@ -83,6 +99,15 @@ pub(crate) fn open(config: EmbeddedConfig) -> Result<Inner, StoreError> {
         config,
     };
     Ok(inner)
+}
+
+fn count_damage(counters: &Counters, damage: &Damage, what: &str) {
+    let Damage { bad_header, corrupt_records, torn_tail } = *damage;
+    if *damage != Damage::default() {
+        tracing::error!(bad_header, corrupt_records, torn_tail, "{what}");
+        counters.corrupt_records.fetch_add(corrupt_records + u64::from(bad_header), Ordering::Relaxed);
+        counters.torn_tails.fetch_add(u64::from(torn_tail), Ordering::Relaxed);
+    }
 }
 
 fn make_directory(store: &Path, directory: &Path) -> Result<(), StoreError> {
@@ -114,6 +139,7 @@ fn read_manifest(directory: &Path, log_directory: &Path) -> Result<Manifest, Sto
 }
 
 /// What the catalogue tells.
+#[derive(Default)]
 struct KnownSeries {
     index: Index,
     gone: FxHashSet<SeriesId>,
@@ -121,18 +147,12 @@ struct KnownSeries {
     next: SeriesId,
 }
 
-impl Default for KnownSeries {
-    fn default() -> Self {
-        Self { index: Index::new(), gone: FxHashSet::default(), next: 0 }
-    }
-}
-
 impl KnownSeries {
     fn take(&mut self, event: Event) {
         match event {
-            Event::Born { id, kind, key } => {
+            Event::Born { id, form, kind, key } => {
                 self.saw_id(id);
-                self.index.insert(id, key, kind);
+                self.index.insert(id, form, key, kind);
             }
             Event::Kind { id, kind } => self.index.set_kind(id, kind),
             Event::Gone { id } => {
@@ -178,8 +198,7 @@ fn read_lives(directory: &Path, blocks: &[Arc<StoredBlock>], index: &mut Index) 
 struct HeldPart {
     number: u64,
     offset: u64,
-    window: TimeRange,
-    points: Vec<LogPoint>,
+    part: Part,
 }
 
 /// Reads all logs into the head.
@@ -195,6 +214,10 @@ struct Replay<'a> {
     /// The parts of that batch, and how many there should be.
     held: Vec<HeldPart>,
     held_parts: u32,
+    /// The batch of the last record of events, unless a newer batch was seen.
+    events_of_newest: Option<u64>,
+    /// Whether that record is of a batch that is not whole.
+    lost_events: bool,
     used_logs: BTreeSet<u64>,
 }
 
@@ -205,7 +228,9 @@ impl<'a> Replay<'a> {
         state: &'a mut State,
         known: &'a mut KnownSeries,
         counters: &'a Counters,
+        last_of_events: Option<LastRecord>,
     ) -> Self {
+        let mark = last_of_events.map(|record| record.mark).filter(|mark| mark.sequence > manifest.acknowledged);
         Self {
             log_directory,
             acknowledged: manifest.acknowledged,
@@ -213,9 +238,11 @@ impl<'a> Replay<'a> {
             known,
             counters,
             next_log: manifest.next_log,
-            sequence: manifest.acknowledged,
+            sequence: mark.map_or(manifest.acknowledged, |mark| mark.sequence),
             held: Vec::new(),
-            held_parts: 0,
+            held_parts: mark.map_or(0, |mark| mark.parts),
+            events_of_newest: mark.map(|mark| mark.sequence),
+            lost_events: false,
             used_logs: BTreeSet::new(),
         }
     }
@@ -238,7 +265,7 @@ impl<'a> Replay<'a> {
         let mut reader = LogReader::open(&path, number)?;
         let mut corrupt = u64::from(reader.bad_header);
         while let Some(record) = reader.records.next()? {
-            let Ok((window, points)) = log::decode_batch(&record.payload) else {
+            let Ok(part) = log::decode_part(&record) else {
                 corrupt += 1;
                 continue;
             };
@@ -247,7 +274,7 @@ impl<'a> Replay<'a> {
                 self.sequence = record.sequence;
                 self.held_parts = record.parts;
             }
-            let part = HeldPart { number, offset: record.offset, window, points };
+            let part = HeldPart { number, offset: record.offset, part };
             if record.sequence == self.sequence && record.sequence > self.acknowledged {
                 self.held.push(part);
             } else {
@@ -270,12 +297,15 @@ impl<'a> Replay<'a> {
     /// Keeps the newest batch when it is whole, and otherwise cuts what there is of it off its logs: it was never
     /// acknowledged.
     fn settle_newest_batch(&mut self) -> Result<(), StoreError> {
-        if self.held.len() < self.held_parts as usize {
-            let (found, parts) = (self.held.len(), self.held_parts);
+        let has_events = self.events_of_newest == Some(self.sequence);
+        let found = self.held.len() + usize::from(has_events);
+        if found < self.held_parts as usize {
+            let parts = self.held_parts;
             tracing::warn!(found, parts, "dropped the newest batch, of which not all parts were written");
             for part in std::mem::take(&mut self.held) {
                 log::truncate(&log::path_of(self.log_directory, part.number), part.offset)?;
             }
+            self.lost_events = has_events;
         }
         self.apply_held();
         Ok(())
@@ -287,23 +317,36 @@ impl<'a> Replay<'a> {
         }
     }
 
-    fn apply(&mut self, part: &HeldPart) {
+    fn apply(&mut self, held: &HeldPart) {
+        let HeldPart { number, part, .. } = held;
         for point in &part.points {
-            self.known.saw_id(point.id);
-            if self.known.gone.contains(&point.id) {
-                continue;
+            if let Some(head) = self.head_of(*number, part.window, point.id, point.timestamp) {
+                head.push(point.id, point.timestamp, point.value);
             }
-            // Points that have lost their series keep their log: someone may still find the name.
-            self.used_logs.insert(part.number);
-            if self.known.index.get(point.id).is_none() {
-                self.counters.orphan_points.fetch_add(1, Ordering::Relaxed);
-                continue;
-            }
-            let head = self.head_for(part.window, point.timestamp);
-            head.add_log(part.number);
-            head.push(point.id, point.timestamp, point.value);
-            self.known.index.saw(point.id, point.timestamp, point.timestamp);
         }
+        for sketch in &part.sketches {
+            if let Some(head) = self.head_of(*number, part.window, sketch.id, sketch.timestamp) {
+                head.push_sketch(sketch.id, sketch.timestamp, &sketch.bytes);
+            }
+        }
+    }
+
+    /// Where a point or a sketch belongs; `None` when its series is not there.
+    fn head_of(&mut self, log: u64, window: TimeRange, id: SeriesId, timestamp: Timestamp) -> Option<&mut Head> {
+        self.known.saw_id(id);
+        if self.known.gone.contains(&id) {
+            return None;
+        }
+        // Points that have lost their series keep their log: someone may still find the name.
+        self.used_logs.insert(log);
+        if self.known.index.get(id).is_none() {
+            self.counters.orphan_points.fetch_add(1, Ordering::Relaxed);
+            return None;
+        }
+        self.known.index.saw(id, timestamp, timestamp);
+        let head = self.head_for(window, timestamp);
+        head.add_log(log);
+        Some(head)
     }
 
     /// The window of a point: one that is there, or else the one that the record names, clear of others.

@@ -72,20 +72,21 @@ fn unpack(contents: &[u8]) -> Result<Vec<u8>, Malformed> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Form;
     use statline_series::Kind;
 
     #[test]
     fn lives_read_back() {
         let directory = tempfile::tempdir().unwrap();
         assert!(!read(directory.path(), |_, _, _| unreachable!()).unwrap());
-        let mut index = Index::new();
+        let mut index = Index::default();
         let ms = Timestamp::from_millis;
         let lives = [(0, ms(5), ms(5)), (3, ms(-7), ms(1 << 40)), (4, ms(9), ms(10))];
         for (id, first, last) in lives {
-            index.insert(id, format!("s{id}").parse().unwrap(), Kind::Gauge);
+            index.insert(id, Form::Points, format!("s{id}").parse().unwrap(), Kind::Gauge);
             index.saw(id, first, last);
         }
-        index.insert(9, "unborn".parse().unwrap(), Kind::Gauge);
+        index.insert(9, Form::Points, "unborn".parse().unwrap(), Kind::Gauge);
         write(directory.path(), &snapshot(&index)).unwrap();
         let mut told = Vec::new();
         assert!(read(directory.path(), |id, first, last| told.push((id, first, last))).unwrap());

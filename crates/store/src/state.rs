@@ -12,6 +12,7 @@ use crate::SeriesId;
 use crate::block::StoredBlock;
 use crate::column::Column;
 use crate::head::Head;
+use crate::sketch_column::SketchColumn;
 
 /// Heads and blocks.
 #[derive(Default)]
@@ -25,15 +26,16 @@ pub(crate) struct State {
 }
 
 /// The columns of one window, one for each series asked for.
-pub(crate) struct HeadColumns {
+pub(crate) struct HeadColumns<C> {
     pub(crate) start: Timestamp,
-    pub(crate) columns: Vec<Option<Arc<Column>>>,
+    pub(crate) columns: Vec<Option<Arc<C>>>,
 }
 
-/// All that holds points of some series in some range. What comes later is newer where two hold the same instant.
-pub(crate) struct Sources {
+/// All that holds points, or sketches, of some series in some range. What comes later is newer where two hold the same
+/// instant.
+pub(crate) struct Sources<C> {
     pub(crate) blocks: Vec<Arc<StoredBlock>>,
-    pub(crate) heads: Vec<HeadColumns>,
+    pub(crate) heads: Vec<HeadColumns<C>>,
 }
 
 impl State {
@@ -71,7 +73,21 @@ impl State {
     }
 
     /// Everything that may hold points of these series in this range.
-    pub(crate) fn sources(&self, series: &[SeriesId], range: TimeRange) -> Sources {
+    pub(crate) fn sources(&self, series: &[SeriesId], range: TimeRange) -> Sources<Column> {
+        self.sources_of(series, range, Head::column)
+    }
+
+    /// Everything that may hold sketches of these series in this range.
+    pub(crate) fn sketch_sources(&self, series: &[SeriesId], range: TimeRange) -> Sources<SketchColumn> {
+        self.sources_of(series, range, Head::sketch_column)
+    }
+
+    fn sources_of<C>(
+        &self,
+        series: &[SeriesId],
+        range: TimeRange,
+        column: impl Fn(&Head, SeriesId) -> Option<Arc<C>>,
+    ) -> Sources<C> {
         let mut blocks: Vec<_> = self.blocks.iter().filter(|block| block.range().overlaps(range)).cloned().collect();
         // Blocks that share an instant, which only damage brings about, count by age. Others are read in order of time,
         // where each adds to the end.
@@ -82,7 +98,7 @@ impl State {
         let heads = self.heads().filter(|head| head.range().overlaps(range));
         let heads = heads.map(|head| HeadColumns {
             start: head.range().from,
-            columns: series.iter().map(|id| head.column(*id)).collect(),
+            columns: series.iter().map(|id| column(head, *id)).collect(),
         });
         Sources { blocks, heads: heads.collect() }
     }

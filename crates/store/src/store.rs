@@ -5,7 +5,7 @@
 
 use async_trait::async_trait;
 use statline_series::{
-    Batch, Consolidation, Kind, Matcher, PathPattern, SeriesKey, Step, TimeRange, Timestamp, Values,
+    Batch, Consolidation, Event, Kind, Matcher, PathPattern, SeriesKey, Sketch, Step, TimeRange, Timestamp, Values,
 };
 
 use crate::StoreError;
@@ -13,11 +13,12 @@ use crate::StoreError;
 /// Where points are kept and found again.
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
-    /// Takes a batch. When this returns `Ok`, the points counted in [`Appended::points`] survive a loss of power and are
-    /// seen by every read that starts afterwards. When it returns an error, none of the batch is in the store.
+    /// Takes a batch. When this returns `Ok`, the points, sketches and events counted in [`Appended`] survive a loss of
+    /// power and are seen by every read that starts afterwards. When it returns an error, none of the batch is in the
+    /// store.
     ///
     /// # Errors
-    /// When the points could not be made durable, [`StoreError::DiskFull`] among the reasons.
+    /// When the batch could not be made durable, [`StoreError::DiskFull`] among the reasons.
     async fn append(&self, batch: Batch) -> Result<Appended, StoreError>;
 
     /// One level of the tree of untagged names: the nodes that a pattern matches, as Graphite's `/metrics/find` has
@@ -38,6 +39,34 @@ pub trait Store: Send + Sync + 'static {
     /// # Errors
     /// Before anything is read, when the fetch would touch more than its limits allow; when stored points are damaged.
     async fn fetch(&self, request: &Fetch) -> Result<Vec<Fetched>, StoreError>;
+
+    /// The series of sketches that are selected and have lived in the range. Those of points are not among them, nor are
+    /// these found by any other method but [`Store::fetch_sketches`] and [`Store::delete`].
+    ///
+    /// # Errors
+    /// When the store is closed.
+    async fn select_sketches(&self, selection: &Selection, range: TimeRange) -> Result<Vec<SeriesInfo>, StoreError>;
+
+    /// The sketches of the selected series of sketches that have lived in the range: as they were appended, or with a
+    /// step, those of each slot merged into one. The step is rounded up to a multiple of the series' own, and a slot is
+    /// named by its start and whole, as under [`Resolution::Step`]. Each bin counts as a point of
+    /// [`Limits::max_points`].
+    ///
+    /// # Errors
+    /// When the fetch would touch more than its limits allow; when stored sketches are damaged.
+    async fn fetch_sketches(
+        &self,
+        selection: &Selection,
+        range: TimeRange,
+        step: Option<Step>,
+        limits: Limits,
+    ) -> Result<Vec<FetchedSketches>, StoreError>;
+
+    /// The newest events in the range that have all of these tags, at most `limit`, the newest last.
+    ///
+    /// # Errors
+    /// When the store is closed.
+    async fn events(&self, range: TimeRange, tags: &[String], limit: usize) -> Result<Vec<Event>, StoreError>;
 
     /// The names of tags that begin with `prefix`, among the series that pass `filter`; `name` is one of them. At most
     /// `limit`, in alphabetical order.
@@ -66,7 +95,7 @@ pub trait Store: Send + Sync + 'static {
         limit: usize,
     ) -> Result<Vec<String>, StoreError>;
 
-    /// Removes series with all their points, and says how many series went.
+    /// Removes series, of points and of sketches, with all that they hold, and says how many series went.
     ///
     /// # Errors
     /// When the removal could not be made durable.
@@ -98,13 +127,23 @@ pub enum Selection {
 pub struct Appended {
     /// Points that are durable.
     pub points: u64,
-    /// Series that were born with them.
+    /// Series of points and of sketches that were born with the batch.
     pub new_series: u64,
     /// Points that were not taken.
     pub refused: Refused,
+    /// Sketches that are durable.
+    pub sketches: u64,
+    /// Sketches that were not taken.
+    pub refused_sketches: Refused,
+    /// Events that are durable.
+    pub events: u64,
+    /// Events that were there already, alike in everything; they are stored once.
+    pub known_events: u64,
+    /// Events that were not taken.
+    pub refused_events: Refused,
 }
 
-/// Points that were not taken, by reason.
+/// Points, sketches or events that were not taken, by reason.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Refused {
     /// Older than the retention.
@@ -115,15 +154,17 @@ pub struct Refused {
     pub series_limit: u64,
     /// Of a new series whose name has more than 64 parts between dots.
     pub too_deep: u64,
-    /// Without a value: NaN.
+    /// Without a value: NaN, or a sketch of nothing.
     pub not_a_number: u64,
+    /// Events larger than [`Event::MOST_BYTES`].
+    pub too_large: u64,
 }
 
 impl Refused {
     /// All of them together.
     #[must_use]
     pub const fn total(self) -> u64 {
-        self.too_old + self.too_new + self.series_limit + self.too_deep + self.not_a_number
+        self.too_old + self.too_new + self.series_limit + self.too_deep + self.not_a_number + self.too_large
     }
 }
 
@@ -211,16 +252,29 @@ pub struct Fetched {
     pub consolidation: Consolidation,
 }
 
+/// The sketches of one series.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FetchedSketches {
+    /// Its identity.
+    pub key: SeriesKey,
+    /// The sketches with their instants, or with the starts of their slots, ascending.
+    pub points: Vec<(Timestamp, Sketch)>,
+}
+
 /// Numbers about a store, for metrics and for `statlined store stats`. Counts of events are since it was opened.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StoreStats {
-    /// Series that can be found.
+    /// Series of points that can be found.
     pub series: u64,
+    /// Series of sketches that can be found.
+    pub sketch_series: u64,
     /// Points in memory.
     pub head_points: u64,
-    /// Memory that those points take, in bytes.
+    /// Sketches in memory.
+    pub head_sketches: u64,
+    /// Memory that those points and sketches take, in bytes.
     pub head_bytes: u64,
-    /// Spans of time that have points in memory.
+    /// Spans of time that have points or sketches in memory.
     pub head_windows: u64,
     /// Log files.
     pub log_files: u64,
@@ -230,12 +284,36 @@ pub struct StoreStats {
     pub blocks: u64,
     /// Points in them.
     pub block_points: u64,
-    /// The chunks in them, in bytes.
+    /// The chunks in them, in bytes; those of sketches too.
     pub block_bytes: u64,
+    /// Sketches in them.
+    pub block_sketches: u64,
+    /// The chunks of sketches in them, in bytes.
+    pub block_sketch_bytes: u64,
+    /// Events that can be found.
+    pub events: u64,
+    /// Memory that they take, in bytes.
+    pub event_bytes: u64,
+    /// The length of their file, in bytes.
+    pub event_log_bytes: u64,
     /// Points taken.
     pub appended_points: u64,
     /// Points not taken.
     pub refused: Refused,
+    /// Sketches taken.
+    pub appended_sketches: u64,
+    /// Sketches not taken.
+    pub refused_sketches: Refused,
+    /// Events taken.
+    pub appended_events: u64,
+    /// Events that were there already.
+    pub known_events: u64,
+    /// Events not taken.
+    pub refused_events: Refused,
+    /// Events that went before their time, since there were too many.
+    pub evicted_events: u64,
+    /// Events that went since they were older than the retention.
+    pub expired_events: u64,
     /// Appends that failed, nothing of them being kept.
     pub failed_appends: u64,
     /// Blocks written.
@@ -250,9 +328,9 @@ pub struct StoreStats {
     pub expired_blocks: u64,
     /// Log files whose unfinished last record was cut off when the store was opened.
     pub torn_tails: u64,
-    /// Damaged records that were skipped when the store was opened.
+    /// Damaged records, and headers of files, that were skipped when the store was opened.
     pub corrupt_records: u64,
-    /// Logged points whose series is not in the catalogue any more, found when the store was opened.
+    /// Logged points and sketches whose series is not in the catalogue any more, found when the store was opened.
     pub orphan_points: u64,
     /// Reads of a chunk that failed its checks.
     pub corrupt_chunks: u64,

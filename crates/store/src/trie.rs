@@ -31,11 +31,14 @@ pub(crate) struct Trie {
     free: Vec<u32>,
 }
 
-impl Trie {
-    pub(crate) fn new() -> Self {
+impl Default for Trie {
+    /// The root alone.
+    fn default() -> Self {
         Self { nodes: vec![TrieNode::default()], free: Vec::new() }
     }
+}
 
+impl Trie {
     pub(crate) fn insert(&mut self, path: &str, id: SeriesId) {
         let mut node = ROOT;
         for part in path.split('.') {
@@ -152,7 +155,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     fn trie(paths: &[&str]) -> Trie {
-        let mut trie = Trie::new();
+        let mut trie = Trie::default();
         for (id, path) in (0..).zip(paths) {
             trie.insert(path, id);
         }

@@ -94,7 +94,7 @@ async fn what_cannot_be_taken_is_counted_by_reason() {
         .await
         .unwrap();
     assert_eq!((appended.points, appended.new_series), (2, 2));
-    let refused = Refused { too_old: 2, too_new: 2, series_limit: 1, too_deep: 1, not_a_number: 1 };
+    let refused = Refused { too_old: 2, too_new: 2, series_limit: 1, too_deep: 1, not_a_number: 1, too_large: 0 };
     assert_eq!(appended.refused, refused);
     assert_eq!(store.stats().refused, refused);
     assert_eq!(raw(&store, "b").await, [(START, f64::INFINITY)]);

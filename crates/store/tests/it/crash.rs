@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use statline_series::TimeRange;
+use statline_series::{Batch, Event, TimeRange};
 use statline_store::{EmbeddedConfig, EmbeddedStore, Store};
 
 use crate::support::*;
@@ -30,10 +30,69 @@ fn rows(number: i64) -> Vec<(String, i64, f64)> {
     rows
 }
 
+/// Room for few events, so that the oldest go and their file is written anew all the time.
+const EVENT_MEMORY: u64 = 1 << 18;
+
+/// The whole of a batch: its points, a sketch in each of two blocks, and two times in three an event of 40 KB.
+fn whole(number: i64) -> Batch {
+    let rows = rows(number);
+    let mut whole = batch(rows.iter().map(|(name, time, value)| (name.as_str(), *time, *value)));
+    for series in 0..2 {
+        let time = START + series * 2 * HOUR + number % 700 * 10_000;
+        whole.push_sketch(key(&format!("crash.t{series}")), ms(time), sketch(&[number as f64 + 1.0]));
+    }
+    if number % 3 != 0 {
+        let mut event = event(START + number, &number.to_string(), "");
+        event.text = noise(number.unsigned_abs(), 40_000);
+        whole.events.push(event);
+    }
+    whole
+}
+
+/// What is found of all kinds: series by form and key, and the events.
+type Found = (BTreeMap<(&'static str, String), BTreeMap<i64, f64>>, Vec<String>);
+
+fn expect(count: i64) -> Found {
+    let mut expected = Found::default();
+    let mut events: Vec<Event> = Vec::new();
+    for batch in (0..count).map(whole) {
+        for row in batch.rows {
+            let series = expected.0.entry(("points", row.key.to_string())).or_default();
+            series.insert(row.point.timestamp.millis(), row.point.value);
+        }
+        for row in batch.sketches {
+            let series = expected.0.entry(("sketches", row.key.to_string())).or_default();
+            series.insert(row.timestamp.millis(), row.sketch.max());
+        }
+        events.extend(batch.events);
+    }
+    let mut room = EVENT_MEMORY;
+    let newest = events.into_iter().rev().take_while(|event| {
+        let left = room.checked_sub(event.size() as u64);
+        room = left.unwrap_or(0);
+        left.is_some()
+    });
+    expected.1.extend(newest.map(|event| event.title));
+    expected.1.reverse();
+    expected
+}
+
+async fn find_all(store: &EmbeddedStore) -> Found {
+    let mut found = BTreeMap::new();
+    for fetched in fetch_raw(store, "crash.*", TimeRange::ALL).await.unwrap() {
+        let points = fetched.values.points().map(|point| (point.timestamp.millis(), point.value));
+        found.insert(("points", fetched.key.to_string()), points.collect());
+    }
+    for (name, points) in fetch_sketches(store, "crash.*", TimeRange::ALL, None).await.unwrap() {
+        found.insert(("sketches", name), points.into_iter().map(|(time, sketch)| (time, sketch.max())).collect());
+    }
+    (found, titles(store).await)
+}
+
 fn open_store(directory: &Path) -> EmbeddedStore {
     let (base, _) = config(directory, START + 4 * HOUR);
     // So little memory that blocks are cut all the time.
-    EmbeddedStore::open(EmbeddedConfig { head_memory: 40_000, ..base }).unwrap()
+    EmbeddedStore::open(EmbeddedConfig { head_memory: 40_000, event_memory: EVENT_MEMORY, ..base }).unwrap()
 }
 
 /// The process that is killed. It says which batch it begins with and each that was acknowledged.
@@ -47,8 +106,7 @@ fn writer() {
     runtime.block_on(async {
         let newest = raw(&store, "crash.s0").await.into_iter().map(|(_, value)| value as i64 / SERIES).max();
         for number in newest.map_or(0, |newest| newest + 1).. {
-            let rows = rows(number);
-            store.append(batch(rows.iter().map(|(name, time, value)| (name.as_str(), *time, *value)))).await.unwrap();
+            store.append(whole(number)).await.unwrap();
             writeln!(out, "acknowledged {number}").unwrap();
         }
     });
@@ -84,18 +142,7 @@ async fn nothing_acknowledged_is_lost_and_nothing_is_half_there() {
         let store = open_store(directory.path());
         let stats = store.stats();
         assert_eq!((stats.corrupt_records, stats.orphan_points), (0, 0), "round {round}");
-        let mut found: BTreeMap<String, BTreeMap<i64, f64>> = BTreeMap::new();
-        for fetched in fetch_raw(&store, "crash.*", TimeRange::ALL).await.unwrap() {
-            let points = fetched.values.points().map(|point| (point.timestamp.millis(), point.value));
-            found.insert(fetched.key.to_string(), points.collect());
-        }
-        let expect = |count: i64| {
-            let mut expected: BTreeMap<String, BTreeMap<i64, f64>> = BTreeMap::new();
-            for (name, time, value) in (0..count).flat_map(rows) {
-                expected.entry(name).or_default().insert(time, value);
-            }
-            expected
-        };
+        let found = find_all(&store).await;
         // The batch that was open when the process died may be there as a whole.
         let counts = [newest_acknowledged + 1, newest_acknowledged + 2];
         let count = counts.into_iter().find(|count| found == expect(*count));

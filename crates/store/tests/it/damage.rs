@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::hash::{Hash, Hasher};
 use std::path::{Path, PathBuf};
 
-use statline_series::TimeRange;
+use statline_series::{Sketch, TimeRange};
 use statline_store::{EmbeddedStore, Store, StoreError};
 
 use crate::support::*;
@@ -33,13 +34,16 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// A closed store with a block, a log with several records, and a catalogue of as many.
+/// A closed store with a block, a log with several records, and a catalogue and events of as many.
 async fn make_store(directory: &Path) -> Answer {
     let store = open(directory, NOW);
     for tick in 0..30 {
         let names: Vec<String> = (0..=tick / 5).map(|series| format!("d.s{series}")).collect();
         let time = START + tick * 10_000;
-        store.append(batch(names.iter().map(|name| (name.as_str(), time, (tick as f64).sqrt())))).await.unwrap();
+        let mut both = batch(names.iter().map(|name| (name.as_str(), time, (tick as f64).sqrt())));
+        both.push_sketch(key("d.t"), ms(time), sketch(&[(tick as f64).sqrt(), 7.0]));
+        both.events.extend((tick % 5 == 0).then(|| event(time, &format!("tick {tick}"), "x")));
+        store.append(both).await.unwrap();
         if tick == 14 {
             store.cut_all().unwrap();
         }
@@ -49,9 +53,27 @@ async fn make_store(directory: &Path) -> Answer {
     answer
 }
 
+fn fingerprint(of: impl std::fmt::Debug) -> u64 {
+    let mut hasher = std::hash::DefaultHasher::new();
+    format!("{of:?}").hash(&mut hasher);
+    hasher.finish()
+}
+
 async fn read_all(store: &EmbeddedStore) -> Result<Answer, StoreError> {
     let fetched = fetch_raw(store, "d.*", TimeRange::ALL).await?;
-    Ok(fetched.iter().map(|series| (series.key.to_string(), points_of(series))).collect())
+    let mut answer: Answer = fetched.iter().map(|series| (series.key.to_string(), points_of(series))).collect();
+    for (name, points) in fetch_sketches(store, "d.*", TimeRange::ALL, None).await? {
+        let whole = |sketch: &Sketch| {
+            let mut bytes = Vec::new();
+            sketch.encode(&mut bytes);
+            fingerprint(&bytes)
+        };
+        answer.insert(name, points.iter().map(|(time, sketch)| (*time, whole(sketch))).collect());
+    }
+    let events = store.events(TimeRange::ALL, &[], usize::MAX).await?;
+    let events = events.iter().map(|event| (event.timestamp.millis(), fingerprint(event)));
+    answer.insert("events".to_owned(), events.collect());
+    Ok(answer)
 }
 
 /// Whether each point of `answer` is one of `truth`.

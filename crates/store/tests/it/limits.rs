@@ -56,7 +56,7 @@ async fn a_directory_of_a_newer_version_is_refused() {
     bytes[8] = 200;
     fs::write(&path, bytes).unwrap();
     let refusal = EmbeddedStore::open(EmbeddedConfig::at(directory.path())).unwrap_err();
-    assert!(matches!(refusal, StoreError::TooNew { found: 200, known: 1, .. }), "{refusal}");
+    assert!(matches!(refusal, StoreError::TooNew { found: 200, known: 2, .. }), "{refusal}");
 }
 
 /// A file system of its own, small enough to fill.
@@ -94,6 +94,7 @@ async fn a_full_disk_refuses_appends_keeps_reads_and_is_over_when_there_is_room(
     let _ = fs::write(&ballast, vec![0; 8 << 20]);
 
     let mut acknowledged = vec![(START, 1.0), (START + 2 * HOUR, 1.0)];
+    let (mut kept_events, mut kept_sketches) = (Vec::new(), Vec::new());
     let mut refusals = 0;
     for tick in 1..400_i64 {
         // Large enough that the room left in the last page of a file is soon used up.
@@ -106,8 +107,15 @@ async fn a_full_disk_refuses_appends_keeps_reads_and_is_over_when_there_is_room(
                 )
             })
             .collect();
-        match store.append(batch(rows.iter().map(|(name, time, value)| (name.as_str(), *time, *value)))).await {
-            Ok(_) => acknowledged.extend(rows.into_iter().map(|(_, time, value)| (time, value))),
+        let mut both = batch(rows.iter().map(|(name, time, value)| (name.as_str(), *time, *value)));
+        both.push_sketch(key("full.t"), ms(START + tick), sketch(&[tick as f64]));
+        both.events.push(event(START + tick, &noise(tick.unsigned_abs(), 500), ""));
+        match store.append(both).await {
+            Ok(_) => {
+                acknowledged.extend(rows.into_iter().map(|(_, time, value)| (time, value)));
+                kept_events.push(noise(tick.unsigned_abs(), 500));
+                kept_sketches.push((START + tick, tick as f64));
+            }
             Err(StoreError::DiskFull { .. }) => refusals += 1,
             Err(other) => panic!("{other}"),
         }
@@ -130,6 +138,8 @@ async fn a_full_disk_refuses_appends_keeps_reads_and_is_over_when_there_is_room(
     drop(store);
     let store = open(&directory, START + 4 * HOUR);
     assert_eq!(raw(&store, "full.a").await, acknowledged, "what was refused is not in the log");
+    assert_eq!(titles(&store).await, kept_events);
+    assert_eq!(maxima(&store, "full.t").await, kept_sketches);
     store.cut_all().unwrap();
     assert_eq!(raw(&store, "full.a").await, acknowledged);
 }

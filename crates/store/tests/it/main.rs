@@ -5,6 +5,7 @@
 mod behaviour;
 mod crash;
 mod damage;
+mod distributions;
 mod limits;
 mod model;
 mod support;

@@ -1,6 +1,6 @@
 //! Random programs against a plain map: what the store answers is bit for bit what the map holds.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 use statline_series::{TimeRange, Values};
@@ -12,14 +12,25 @@ const NOW: i64 = START + 10 * HOUR;
 
 #[derive(Clone, Debug)]
 enum Action {
-    Append(Vec<(u8, i64, f64)>),
+    /// Points, sketches of one sample, and events by their instants and titles.
+    Append(Vec<(u8, i64, f64)>, Vec<(u8, i64, f64)>, Vec<(i64, u8)>),
     Cut,
     Reopen,
     Delete(u8),
     Fetch(i64, i64, i64),
+    FetchSketches(i64, i64, i64),
+    Events(i64, i64, usize),
 }
 
-type Model = BTreeMap<u8, BTreeMap<i64, f64>>;
+type Series = BTreeMap<u8, BTreeMap<i64, f64>>;
+
+/// What the store should hold. Points and sketches have the same names.
+#[derive(Default)]
+struct Model {
+    points: Series,
+    sketches: Series,
+    events: BTreeSet<(i64, String)>,
+}
 
 fn name(series: u8) -> String {
     if series.is_multiple_of(3) { format!("m.x;series={series}") } else { format!("m.s{series}") }
@@ -43,12 +54,20 @@ fn value() -> impl Strategy<Value = f64> {
 
 fn action() -> impl Strategy<Value = Action> {
     prop_oneof![
-        6 => prop::collection::vec((0_u8..6, instant(), value()), 0..40).prop_map(Action::Append),
+        6 => (
+            prop::collection::vec((0_u8..6, instant(), value()), 0..40),
+            prop::collection::vec((0_u8..6, instant(), -1e3..1e3_f64), 0..12),
+            prop::collection::vec((instant(), 0_u8..6), 0..4),
+        )
+            .prop_map(|(points, sketches, events)| Action::Append(points, sketches, events)),
         2 => Just(Action::Cut),
         1 => Just(Action::Reopen),
         1 => (0_u8..6).prop_map(Action::Delete),
         3 => (instant(), 0_i64..3 * HOUR, prop_oneof![Just(0_i64), Just(10_000), Just(20_000), Just(70_000)])
             .prop_map(|(from, length, step)| Action::Fetch(from, length, step)),
+        2 => (instant(), 0_i64..3 * HOUR, prop_oneof![Just(0_i64), Just(10_000), Just(70_000), Just(HOUR)])
+            .prop_map(|(from, length, step)| Action::FetchSketches(from, length, step)),
+        1 => (instant(), 0_i64..3 * HOUR, 0_usize..9).prop_map(|(from, length, limit)| Action::Events(from, length, limit)),
     ]
 }
 
@@ -56,21 +75,61 @@ fn open_store(directory: &std::path::Path) -> EmbeddedStore {
     EmbeddedStore::open(EmbeddedConfig { head_memory: 1 << 30, ..config(directory, NOW).0 }).unwrap()
 }
 
-/// What the map answers to a raw fetch: the series that lived in the range.
-fn expect_raw(model: &Model, range: TimeRange) -> BTreeMap<String, Vec<(i64, u64)>> {
-    let lived = |points: &&BTreeMap<i64, f64>| {
+/// The series of the map that lived in the range.
+fn lived(series: &Series, range: TimeRange) -> impl Iterator<Item = (&u8, &BTreeMap<i64, f64>)> {
+    series.iter().filter(move |(_, points)| {
         let (Some((first, _)), Some((last, _))) = (points.first_key_value(), points.last_key_value()) else {
             return false;
         };
         *first < range.until.millis() && range.from.millis() <= *last && !range.is_empty()
-    };
+    })
+}
+
+/// What the map answers to a raw fetch: the series that lived in the range.
+fn expect_raw(model: &Series, range: TimeRange) -> BTreeMap<String, Vec<(i64, u64)>> {
     let inside = |points: &BTreeMap<i64, f64>| {
         points.range(range.from.millis()..range.until.millis()).map(|(time, value)| (*time, value.to_bits())).collect()
     };
-    model.iter().filter(|(_, points)| lived(points)).map(|(series, points)| (name(*series), inside(points))).collect()
+    lived(model, range).map(|(series, points)| (name(*series), inside(points))).collect()
 }
 
-async fn check_raw(store: &EmbeddedStore, model: &Model, range: TimeRange) {
+/// The sketches of the map: of each slot that begins in the range, all of its values together.
+async fn check_sketches(store: &EmbeddedStore, model: &Series, range: TimeRange, width: i64) {
+    let slot_of = |time: i64| if width == 0 { time } else { time.div_euclid(width) * width };
+    let up = |time: i64| if width == 0 { time } else { slot_of(time.saturating_add(width - 1)) };
+    let span = TimeRange::new(ms(up(range.from.millis())), ms(up(range.until.millis())));
+    let mut expected = BTreeMap::new();
+    for (series, points) in lived(model, span) {
+        let mut slots: BTreeMap<i64, Vec<f64>> = BTreeMap::new();
+        for (time, value) in points.range(span.from.millis()..span.until.millis()) {
+            slots.entry(slot_of(*time)).or_default().push(*value);
+        }
+        let merged = slots.into_iter().map(|(slot, values)| (slot, sketch(&values))).collect::<Vec<_>>();
+        expected.insert(name(*series), merged);
+    }
+    let mut answer = BTreeMap::new();
+    for pattern in ["m.*", "m.x;series=0", "m.x;series=3"] {
+        let step = statline_series::Step::from_millis(width);
+        answer.extend(fetch_sketches(store, pattern, range, step).await.unwrap());
+    }
+    assert_eq!(answer, expected, "{range:?} by {width} ms");
+}
+
+async fn check_events(store: &EmbeddedStore, model: &BTreeSet<(i64, String)>, range: TimeRange, limit: usize) {
+    let found = store.events(range, &[], limit).await.unwrap();
+    let found: Vec<_> = found.into_iter().map(|event| (event.timestamp.millis(), event.title)).collect();
+    let inside = model.iter().filter(|(time, _)| range.contains(ms(*time)));
+    let inside: Vec<_> = inside.cloned().collect();
+    assert_eq!(found, inside[inside.len().saturating_sub(limit)..]);
+}
+
+async fn check_all(store: &EmbeddedStore, model: &Model) {
+    check_raw(store, &model.points, TimeRange::ALL).await;
+    check_sketches(store, &model.sketches, TimeRange::ALL, 0).await;
+    check_events(store, &model.events, TimeRange::ALL, usize::MAX).await;
+}
+
+async fn check_raw(store: &EmbeddedStore, model: &Series, range: TimeRange) {
     let mut answer = BTreeMap::new();
     for pattern in ["m.*", "m.x;series=0", "m.x;series=3"] {
         for fetched in fetch_raw(store, pattern, range).await.unwrap() {
@@ -96,7 +155,7 @@ fn expect_regular(points: &BTreeMap<i64, f64>, from: i64, until: i64, step: i64)
     answer
 }
 
-async fn check_regular(store: &EmbeddedStore, model: &Model, from: i64, until: i64, width: i64) {
+async fn check_regular(store: &EmbeddedStore, model: &Series, from: i64, until: i64, width: i64) {
     let asked = request(path("m.*"), range(from, until), Resolution::Step(step(width)));
     for fetched in store.fetch(&asked).await.unwrap() {
         let (_, points) = model.iter().find(|(series, _)| name(**series) == fetched.key.as_str()).unwrap();
@@ -110,16 +169,30 @@ async fn check_regular(store: &EmbeddedStore, model: &Model, from: i64, until: i
 async fn run(actions: Vec<Action>) {
     let directory = fast_directory();
     let mut store = open_store(directory.path());
-    let mut model = Model::new();
+    let mut model = Model::default();
     for action in actions {
         match action {
-            Action::Append(points) => {
+            Action::Append(points, with_sketches, with_events) => {
                 let names: Vec<String> = points.iter().map(|(series, _, _)| name(*series)).collect();
                 let rows = points.iter().zip(&names).map(|((_, time, value), name)| (name.as_str(), *time, *value));
-                let appended = store.append(batch(rows)).await.unwrap();
+                let mut together = batch(rows);
+                for (series, time, value) in &with_sketches {
+                    together.push_sketch(key(&name(*series)), ms(*time), sketch(&[*value]));
+                }
+                let before = model.events.len();
+                for (time, title) in with_events {
+                    together.events.push(event(time, &title.to_string(), ""));
+                    model.events.insert((time, title.to_string()));
+                }
+                let appended = store.append(together).await.unwrap();
                 assert_eq!(appended.points, points.len() as u64);
+                assert_eq!(appended.sketches, with_sketches.len() as u64);
+                assert_eq!(appended.events, (model.events.len() - before) as u64);
                 for (series, time, value) in points {
-                    model.entry(series).or_default().insert(time, value);
+                    model.points.entry(series).or_default().insert(time, value);
+                }
+                for (series, time, value) in with_sketches {
+                    model.sketches.entry(series).or_default().insert(time, value);
                 }
             }
             Action::Cut => store.cut_all().unwrap(),
@@ -129,17 +202,26 @@ async fn run(actions: Vec<Action>) {
             }
             Action::Delete(series) => {
                 let deleted = store.delete(&statline_store::Selection::Keys(vec![key(&name(series))])).await.unwrap();
-                assert_eq!(deleted, u64::from(model.remove(&series).is_some()));
+                let expected = [&mut model.points, &mut model.sketches].map(|of| of.remove(&series).is_some());
+                assert_eq!(deleted, expected.into_iter().map(u64::from).sum::<u64>());
             }
-            Action::Fetch(from, length, 0) => check_raw(&store, &model, range(from, from + length)).await,
-            Action::Fetch(from, length, step) => check_regular(&store, &model, from, from + length, step).await,
+            Action::Fetch(from, length, 0) => check_raw(&store, &model.points, range(from, from + length)).await,
+            Action::Fetch(from, length, step) => {
+                check_regular(&store, &model.points, from, from + length, step).await;
+            }
+            Action::FetchSketches(from, length, step) => {
+                check_sketches(&store, &model.sketches, range(from, from + length), step).await;
+            }
+            Action::Events(from, length, limit) => {
+                check_events(&store, &model.events, range(from, from + length), limit).await;
+            }
         }
     }
-    check_raw(&store, &model, TimeRange::ALL).await;
+    check_all(&store, &model).await;
     store.cut_all().unwrap();
-    check_raw(&store, &model, TimeRange::ALL).await;
+    check_all(&store, &model).await;
     drop(store);
-    check_raw(&open_store(directory.path()), &model, TimeRange::ALL).await;
+    check_all(&open_store(directory.path()), &model).await;
 }
 
 proptest! {

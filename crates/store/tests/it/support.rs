@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
 use std::time::Duration;
 
-use statline_series::{Batch, Kind, PathPattern, SeriesKey, Step, TimeRange, Timestamp, Values};
+use statline_series::{Batch, Event, Kind, PathPattern, SeriesKey, Sketch, Step, TimeRange, Timestamp, Values};
 use statline_store::{
     Clock, EmbeddedConfig, EmbeddedStore, Fetch, Fetched, Limits, Resolution, Selection, Store, StoreError,
 };
@@ -85,4 +85,69 @@ pub async fn raw(store: &EmbeddedStore, name: &str) -> Vec<(i64, f64)> {
 pub fn slots(values: &Values) -> Vec<f64> {
     assert!(matches!(values, Values::Regular { .. }));
     values.values().iter().map(|value| if value.is_nan() { -1.0 } else { *value }).collect()
+}
+
+/// A sketch of these values.
+pub fn sketch(values: &[f64]) -> Sketch {
+    let mut sketch = Sketch::new();
+    values.iter().for_each(|value| sketch.add(*value, 1.0));
+    sketch
+}
+
+/// Sketches of one sample each.
+pub fn sketches<'a>(of: impl IntoIterator<Item = (&'a str, i64, f64)>) -> Batch {
+    let mut batch = Batch::default();
+    for (name, millis, value) in of {
+        batch.push_sketch(key(name), ms(millis), sketch(&[value]));
+    }
+    batch
+}
+
+/// An event with a tag or none.
+pub fn event(millis: i64, title: &str, tag: &str) -> Event {
+    let mut event = Event::new(ms(millis), title.to_owned(), format!("text of {title}"));
+    event.tags.extend((!tag.is_empty()).then(|| tag.to_owned()));
+    event
+}
+
+pub fn events(events: impl IntoIterator<Item = Event>) -> Batch {
+    Batch { events: events.into_iter().collect(), ..Batch::default() }
+}
+
+/// The titles of all events, the newest last.
+pub async fn titles(store: &EmbeddedStore) -> Vec<String> {
+    let found = store.events(TimeRange::ALL, &[], usize::MAX).await.unwrap();
+    found.into_iter().map(|event| event.title).collect()
+}
+
+pub async fn fetch_sketches(
+    store: &EmbeddedStore,
+    pattern: &str,
+    range: TimeRange,
+    step: Option<Step>,
+) -> Result<Vec<(String, Vec<(i64, Sketch)>)>, StoreError> {
+    let fetched = store.fetch_sketches(&path(pattern), range, step, Limits::default()).await?;
+    let points = |points: Vec<(Timestamp, Sketch)>| points.into_iter().map(|(time, sketch)| (time.millis(), sketch));
+    Ok(fetched.into_iter().map(|series| (series.key.to_string(), points(series.points).collect())).collect())
+}
+
+/// Instants and largest values of the sketches of one series, as they came.
+pub async fn maxima(store: &EmbeddedStore, name: &str) -> Vec<(i64, f64)> {
+    let fetched = fetch_sketches(store, name, TimeRange::ALL, None).await.unwrap();
+    let points = |(_, points): &(String, Vec<(i64, Sketch)>)| {
+        points.iter().map(|(time, sketch)| (*time, sketch.max())).collect()
+    };
+    fetched.first().map_or_else(Vec::new, points)
+}
+
+/// Text such as no codec makes much smaller, the same for the same seed.
+pub fn noise(seed: u64, length: usize) -> String {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        char::from(b'!' + (state % 90) as u8)
+    };
+    (0..length).map(|_| next()).collect()
 }
