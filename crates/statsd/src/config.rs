@@ -58,7 +58,7 @@ pub struct FlushConfig {
 pub struct Histogram {
     /// What a timer's name must hold; every name holds the empty text.
     pub metric: String,
-    /// The upper ends of the bins, ascending, each outside of its bin.
+    /// The upper ends of the bins, ascending, each outside of its bin. Without any, the timers have no histogram.
     pub bins: Vec<BinEnd>,
 }
 
@@ -163,8 +163,8 @@ pub enum ConfigError {
         /// Its value.
         value: String,
     },
-    /// Bins that do not ascend, or of which there are none or too many.
-    #[error("the bins of histogram {metric:?} ascend, and there are 1 to {MOST_BINS} of them")]
+    /// Bins that do not ascend, or of which there are too many.
+    #[error("the bins of histogram {metric:?} must ascend, and there may be {MOST_BINS} of them")]
     Bins {
         /// The metric of the histogram.
         metric: String,
@@ -217,7 +217,7 @@ impl FlushConfig {
         }
         for Histogram { metric, bins } in &self.histogram {
             let ascend = bins.windows(2).all(|pair| pair[0].get() < pair[1].get());
-            if bins.is_empty() || bins.len() > MOST_BINS || !ascend {
+            if bins.len() > MOST_BINS || !ascend {
                 return Err(ConfigError::Bins { metric: metric.clone() });
             }
         }
@@ -249,7 +249,7 @@ mod tests {
             FlushConfig { global_suffix: "a;b".to_owned(), ..base.clone() }.validate(),
             Err(ConfigError::Affix { key: "global_suffix", value: "a;b".to_owned() })
         );
-        for bins in [&[][..], &[1.0, 1.0], &[f64::INFINITY, 1.0]] {
+        for bins in [&[1.0, 1.0][..], &[f64::INFINITY, 1.0], &[0.0; MOST_BINS + 1]] {
             let bins = bins.iter().copied().map(BinEnd::new).collect();
             let histogram = vec![Histogram { metric: "m".to_owned(), bins }];
             let config = FlushConfig { histogram, ..base.clone() };

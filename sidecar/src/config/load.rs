@@ -225,6 +225,8 @@ mod tests {
                 ("STATLINE_CONSOLE__LISTEN", ""),
                 ("STATLINE_REPEATER__TARGETS", "a:1,[::1]:2"),
                 ("STATLINE_REPEATER__PROTOCOL", "tcp"),
+                ("STATLINE_STATSD__DELETE_IDLE", "true"),
+                ("STATLINE_STATSD__DELETE_GAUGES", "false"),
                 ("STATLINE_HTTP__TOKEN", "12345"),
                 ("STATLINE_ADDRESS", "is not a key of ours"),
             ],
@@ -234,6 +236,8 @@ mod tests {
         assert_eq!(config.statsd.listen.len(), 2);
         assert!(!config.statsd.legacy_namespace);
         assert_eq!(config.statsd.percent_thresholds, [90.0, 99.9]);
+        let flush = config.statsd.flush_config();
+        assert_eq!((flush.delete_counters, flush.delete_gauges), (true, false), "one of them may be excepted");
         assert_eq!(config.statsd.tcp_listen, ["[::1]:0".parse().unwrap()]);
         assert_eq!(config.statsd.unix_mode, super::super::Mode(0o600));
         assert_eq!(config.statsd.unix_stream.len(), 2);

@@ -4,6 +4,7 @@
 //! nearest known one; the defaults below are the list of what is known, so there is one place for each fact. An empty text
 //! means "not set".
 
+mod choice;
 mod duration;
 mod load;
 mod network;
@@ -20,6 +21,7 @@ use statline_store::EmbeddedConfig;
 
 use crate::receive::ReceiveConfig;
 
+pub use choice::Choice;
 pub use duration::Span;
 pub use load::{ConfigError, load};
 pub use network::{Console, Mode, Repeater};
@@ -85,14 +87,14 @@ pub struct Statsd {
     pub percent_thresholds: Vec<f64>,
     /// Whether counters, timers, gauges and sets that received nothing in an interval are left out of its flush.
     pub delete_idle: bool,
-    /// The same for counters alone.
-    pub delete_counters: bool,
+    /// The same for counters alone; without it, `delete_idle` holds for them.
+    pub delete_counters: Choice,
     /// The same for timers alone.
-    pub delete_timers: bool,
+    pub delete_timers: Choice,
     /// The same for gauges alone.
-    pub delete_gauges: bool,
+    pub delete_gauges: Choice,
     /// The same for sets alone.
-    pub delete_sets: bool,
+    pub delete_sets: Choice,
     /// For how many flushes a gauge is repeated that is left out when it is idle.
     pub gauges_max_ttl: u32,
     /// How long a series may be idle before it is forgotten; 0 for ever.
@@ -167,10 +169,10 @@ impl Default for Statsd {
             legacy_namespace: flush.legacy_namespace,
             percent_thresholds: flush.percent_thresholds,
             delete_idle: false,
-            delete_counters: flush.delete_counters,
-            delete_timers: flush.delete_timers,
-            delete_gauges: flush.delete_gauges,
-            delete_sets: flush.delete_sets,
+            delete_counters: Choice::default(),
+            delete_timers: Choice::default(),
+            delete_gauges: Choice::default(),
+            delete_sets: Choice::default(),
             gauges_max_ttl: flush.gauges_max_ttl,
             idle_expiry: Span::from_secs(24 * 3600),
             global_prefix: flush.global_prefix,
@@ -259,7 +261,7 @@ impl Statsd {
     /// What a flush emits.
     pub fn flush_config(&self) -> FlushConfig {
         let flushes = self.idle_expiry.get().as_secs_f64() / self.step().seconds();
-        let config = FlushConfig {
+        FlushConfig {
             percent_thresholds: self.percent_thresholds.clone(),
             legacy_namespace: self.legacy_namespace,
             flush_counts: self.flush_counts,
@@ -270,10 +272,10 @@ impl Statsd {
             prefix_set: self.prefix_set.clone(),
             global_suffix: self.global_suffix.clone(),
             prefix_stats: self.prefix_stats.clone(),
-            delete_counters: self.delete_counters,
-            delete_timers: self.delete_timers,
-            delete_sets: self.delete_sets,
-            delete_gauges: self.delete_gauges,
+            delete_counters: self.delete_counters.or(self.delete_idle),
+            delete_timers: self.delete_timers.or(self.delete_idle),
+            delete_sets: self.delete_sets.or(self.delete_idle),
+            delete_gauges: self.delete_gauges.or(self.delete_idle),
             gauges_max_ttl: self.gauges_max_ttl,
             calculated_timer_metrics: self.calculated_timer_metrics.clone(),
             histogram: self.histogram.clone(),
@@ -286,8 +288,7 @@ impl Statsd {
             )]
             idle_flushes: flushes.ceil() as u32,
             step: self.step(),
-        };
-        if self.delete_idle { config.with_delete_idle() } else { config }
+        }
     }
 }
 
