@@ -5,6 +5,8 @@
 //! means "not set".
 
 mod choice;
+#[cfg(test)]
+mod documented;
 mod duration;
 mod load;
 mod network;
