@@ -38,7 +38,11 @@ DEVIATIONS = [
         "the rate counts, the rest is read or ignored",
     ),
     (r"DogStatsD's parts without tags: `\|c:`, `\|e:`, `\|card:`", "bad lines", "read or ignored"),
-    (r"a part `name:value` behind the type that is not known, `\|x:1`", "a bad line, and the next value", "passed over"),
+    (
+        r"a part `name:value` behind the type that is not known, `\|x:1`",
+        "a bad line, and the next value",
+        "passed over",
+    ),
     ("events `_e{…}` and service checks `_sc`", "bad lines", "stored"),
     ("a carriage return at the end", "part of a type, a rate or a tag", "dropped"),
     ("white space around a type", "its values are not looked at as that type's", "ignored"),
