@@ -143,7 +143,8 @@ NUMBERS = [
     case("white space around a type", "{n}:1| c", "{n}:2|c ", "{n}:3|\tc\t", "{n}.g:1| g "),
     case("white space behind a rate", "{n}:1|c|@0.5 "),
     case("a rate with a point at an end", "{n}:1|c|@.5", "{n}:1|c|@1."),
-    case("a fourth field", "{n}:1|c|@0.5|x"),
+    case("a third field that nobody knows", "{n}:1|c|x", "{n}:1|ms|x:2|g", "{n}:1|c|x|@0.5"),
+    case("a fourth field", "{n}:1|c|@0.5|x", "{n}:1|c|@0.5|x:2|ms"),
     case("two rates, of which the first counts", "{n}:1|c|@0.5|@0.1"),
 ]
 
