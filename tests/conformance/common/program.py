@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import socket
 import subprocess
@@ -56,6 +57,9 @@ class Program:
     def __init__(self, name: str, command: list[str], directory: Path, environment: dict[str, str]) -> None:
         self.name = name
         self.log_path = directory / f"{name}.log"
+        if setpriv := shutil.which("setpriv"):
+            # It ends with the test, even when that is killed.
+            command = [setpriv, "--pdeathsig", "TERM", *command]
         with self.log_path.open("wb") as log:
             self._process = subprocess.Popen(
                 command, cwd=directory, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log

@@ -7,11 +7,9 @@ from, `ONLY` which groups are run, by a part of their names. A line a group; the
 from __future__ import annotations
 
 import os
-import re
 import sys
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
@@ -21,7 +19,7 @@ import trials
 from batch import Batches
 from case import Case
 from cases import CASES
-from common.program import ConformanceError, wait_until
+from common.program import ConformanceError
 from compare import Tally
 from deviations import table_is_wrong
 from generate import Generator
@@ -41,8 +39,6 @@ SHOWN_WRONG = 25
 
 # Groups mostly wait for the clock.
 GROUPS_AT_ONCE = 4
-
-_KEY_LINE = re.compile(r"count=(\d+) key=(.*)$")
 
 
 def batches(group: Group, rounds: int) -> list[list[Case]]:
@@ -66,34 +62,7 @@ def run_group(group: Group, rounds: int) -> Tally:
             sender = Batches(pair, group.idle_flushes)
             for cases in part:
                 tally.add(sender.run(cases))
-            if group.key_log:
-                tally.wrong += compare_key_logs(Path(scratch), group.key_log)
     return tally
-
-
-def compare_key_logs(scratch: Path, name: str) -> list[str]:
-    """Tell how the frequent keys that both logged differ; they log at instants of their own, so counts are added up."""
-
-    def counts(server: str) -> Counter[str]:
-        path = scratch / server / name
-        found: Counter[str] = Counter()
-        for line in path.read_text().splitlines() if path.is_file() else []:
-            if match := _KEY_LINE.search(line):
-                found[match[2]] += int(match[1])
-        return found
-
-    try:
-        wait_until(
-            "logging the same frequent keys",
-            lambda: counts("ours") if counts("ours") == counts("etsy") != Counter() else None,
-            8,
-        )
-    except ConformanceError:
-        etsy, ours = counts("etsy"), counts("ours")
-        differing = [key for key in etsy.keys() | ours.keys() if etsy[key] != ours[key]]
-        shown = [f"{key!r}: etsy {etsy[key]}, statlined {ours[key]}" for key in sorted(differing)[:5]]
-        return [f"frequent keys differ in {len(differing)} of {len(etsy | ours)}: {'; '.join(shown)}"]
-    return []
 
 
 def deviations() -> Tally:
@@ -119,6 +88,8 @@ def main() -> int:
         "deviations": deviations,
         "deviations: the flush": trials.flush_instants,
         "deviations: kernel drops": trials.kernel_drops,
+        "deviations: TCP": trials.tcp_framing,
+        "frequent keys": trials.frequent_keys,
     }
     for group in GROUPS:
         jobs[group.name] = partial(run_group, group, ROUNDS if group.name == "defaults" else max(1, ROUNDS // 8))

@@ -114,6 +114,7 @@ BAD = [
     case("an empty third field before another value", "{n}:1|c|:1", "{n}:1|c|:2|g"),
     case("a third field that is no rate before another value", "{n}:1|c|0.5:2|g", "{n}:1|ms|1:2|ms|@0.5"),
     case("a third field that is no rate", "{n}:1|c|0.1", "{n}:1|g|+1", "{n}:1|ms|1"),
+    case("a third field that nobody knows", "{n}:1|c|x", "{n}:1|ms|x:2|g", "{n}:1|c|x|@0.5"),
     case("a rate without a number", "{n}:1|c|@"),
     case("a rate that is a word", "{n}:1|c|@x", "{n}:1|c|@NaN"),
     case("a negative rate", "{n}:1|c|@-0.5", "{n}:1|ms|@-1"),
@@ -143,7 +144,7 @@ NUMBERS = [
     case("white space around a type", "{n}:1| c", "{n}:2|c ", "{n}:3|\tc\t", "{n}.g:1| g "),
     case("white space behind a rate", "{n}:1|c|@0.5 "),
     case("a rate with a point at an end", "{n}:1|c|@.5", "{n}:1|c|@1."),
-    case("a fourth field", "{n}:1|c|@0.5|x"),
+    case("a fourth field", "{n}:1|c|@0.5|x", "{n}:1|c|@0.5|x:2|ms"),
     case("two rates, of which the first counts", "{n}:1|c|@0.5|@0.1"),
 ]
 

@@ -96,6 +96,7 @@ class Etsy:
             raise ConformanceError(f"{STATSD} is missing; run make conformance, which installs it")
         directory.mkdir(parents=True, exist_ok=True)
         self.sink = Sink()
+        self._server = server
         self.port = free_port(socket.SOCK_DGRAM if server == "udp" else socket.SOCK_STREAM)
         ours = {
             "server": f"./servers/{server}",
@@ -117,6 +118,9 @@ class Etsy:
     def _is_listening(self) -> bool | None:
         if "server is up" not in self.program.log():
             return None
+        if self._server == "tcp":
+            with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+                return True if probe.connect_ex(("127.0.0.1", self.port)) == 0 else None
         return True if udp_queue(self.port) is not None else None
 
     def flush_at(self, at: int) -> Flush:

@@ -36,7 +36,7 @@ BAD_NUMBERS = [
     "0xg",
     "1\x00",
 ]
-BAD_RATES = ["", "@", "@x", "0.5", "@-0.5", "@0,1", "@NaN", "@0.5.5", "@@1", "1"]
+BAD_RATES = ["", "@", "@x", "0.5", "@-0.5", "@0,1", "@NaN", "@0.5.5", "x", "@@1", "1"]
 RATES = ["@1", "@0.5", "@0.1", "@.25", "@0.333", "@1.", "@0.01", "@0.5 ", "@0.9999", "@0.001"]
 LONE_LINES = ["{n}", "{n}:", "{n}|c", "{n}:1", "{n}:|c", "{n}:1|c:", "{n}::", "{n}:||", "\r", " ", "{n}:x:y", "{n} 1 c"]
 
@@ -73,7 +73,7 @@ class Generator:
         name, tags = self._random.choice(names)
         segments = [self._segment() for _ in range(self._random.choice([1, 1, 1, 1, 2, 3]))]
         line = name + b":" + b":".join(segments)
-        if not tags and self._random.random() < 0.05:
+        if not tags and not line.endswith(b"|x") and self._random.random() < 0.05:
             # What has no type, at the end, is bad and nothing more.
             line += b":" + self._random.choice([b"", b"1", b"x", b"1:2"])
         elif not tags and not line.endswith((b"|s", b"@", b"-1|ms")) and self._random.random() < 0.08:
@@ -112,7 +112,7 @@ class Generator:
         rate = ""
         roll = self._random.random()
         if roll < 0.2:
-            rate = "|" + self._random.choice(RATES)
+            rate = "|" + self._random.choice(RATES) + self._random.choice(["", "", "", "|x"])
         elif roll < 0.24:
             rate = "|" + self._random.choice(BAD_RATES)
         if kind == "s":

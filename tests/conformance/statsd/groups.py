@@ -14,8 +14,6 @@ class Group:
     name: str
     setup: Setup
     idle_flushes: int = 1
-    # Where both log their most frequent keys, below the directories that they run in.
-    key_log: str = ""
 
 
 def _namespace(suffix: str) -> dict[str, object]:
@@ -136,13 +134,5 @@ GROUPS = [
             'calculated_timer_metrics = ["count", "median", "upper_percent", "mean_percent", "histogram"]\n'
             'percent_thresholds = [90, -10, 99.9]\nhistogram = [{ metric = ".a", bins = [10, "inf"] }]',
         ),
-    ),
-    Group(
-        "frequent keys",
-        Setup(
-            {"keyFlush": {"interval": 2000, "percent": 100, "log": "keys.log"}},
-            'key_flush = { interval = "2s", percent = 100.0, log = "keys.log" }',
-        ),
-        key_log="keys.log",
     ),
 ]

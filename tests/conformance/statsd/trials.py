@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 import socket
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from batch import shown
 from case import Numbered, owner
+from cases import COUNTERS, GAUGES, NAMES, NUMBERS, SETS
 from common.program import ConformanceError, wait_until
 from common.statlined import Statlined, configuration
 from compare import Tally, is_equal
@@ -30,15 +34,21 @@ _LATER_NUMBERS = itertools.count(100_000)
 def deviating_cases(directory: Path) -> Tally:
     """Every case of the table, through servers of the configuration that it needs."""
     tally = Tally()
-    for index, setup in enumerate(dict.fromkeys((one.config, one.toml) for one in DEVIATING)):
-        alike = [one for one in DEVIATING if (one.config, one.toml) == setup]
-        config = {key: list(value) if isinstance(value, tuple) else value for key, value in setup[0]}
-        with Pair(directory / f"deviating-{index}", Setup(config, setup[1])) as pair:
+    for index, setup in enumerate(dict.fromkeys(map(_setup, DEVIATING))):
+        alike = [one for one in DEVIATING if _setup(one) == setup]
+        keys, toml, _ = setup
+        config = {key: list(value) if isinstance(value, tuple) else value for key, value in keys}
+        with Pair(directory / f"deviating-{index}", Setup(config, toml)) as pair:
             pair.warm_up()
             tally.add(_prove(pair, [one for one in alike if one.etsy is not None]))
     for index, one in enumerate(one for one in DEVIATING if one.etsy is None):
         tally.add(_prove_crash(directory / f"crash-{index}", one))
     return tally
+
+
+def _setup(one: Deviating) -> tuple[tuple[tuple[str, Any], ...], str, int]:
+    """Tell what the servers of a case have to be like, by which cases are sent together."""
+    return one.config, one.toml, one.idle_flushes
 
 
 def _prove(pair: Pair, cases: list[Deviating]) -> Tally:
@@ -48,7 +58,7 @@ def _prove(pair: Pair, cases: list[Deviating]) -> Tally:
         packets = [packet for one in numbered for packet in one.fill(one.case.packets)]
         try:
             exchange = pair.exchange(packets)
-            if any(one.idle for one in cases):
+            for _ in range(cases[0].idle_flushes):
                 exchange = pair.exchange([])
         except MissedIntervalError as missed:
             last = missed
@@ -203,5 +213,95 @@ def kernel_drops() -> Tally:
         )
     if ours + drops != FLOOD_PACKETS:
         tally.wrong.append(f"what the kernel dropped: {ours} received and {drops} told of {FLOOD_PACKETS} sent")
+    tally.deviating += not tally.wrong
+    return tally
+
+
+# Longer than a line over TCP may be by default.
+ENDLESS_BYTES = 100_000
+
+
+def tcp_framing() -> Tally:
+    """Send over TCP: a line in pieces, one without an end, and one that is longer than ours takes."""
+    tally = Tally(cases=3)
+    with tempfile.TemporaryDirectory() as scratch:
+        etsy = Etsy(Path(scratch) / "etsy", {}, 1, server="tcp")
+        try:
+            statlined = Statlined(Path(scratch) / "ours", configuration("", 1))
+            try:
+                for address in (("127.0.0.1", etsy.port), statlined.addresses["statsd_tcp"]):
+                    _say(address, [b"pie", b"ces:1", b"|c\npieces:2|c\n"])
+                    _say(address, [b"ended:1|c\nunended:1|c"])
+                    _say(address, [b"n" * ENDLESS_BYTES, b":1|c\n"])
+                until = int(time.time()) + 2
+                theirs = {name for at in range(until - 2, until + 1) for name in etsy.flush_at(at).values}
+                statlined.await_flush(until)
+                ours = set(statlined.render("seriesByTag('name=~stats_counts[.].*')", until - 10, until))
+            finally:
+                statlined.stop()
+        finally:
+            etsy.stop()
+    names = {
+        "pieces": (True, True),
+        "ended": (True, True),
+        "unended": (False, True),
+        "n" * ENDLESS_BYTES: (True, False),
+    }
+    for name, expected in names.items():
+        found = (f"stats_counts.{name}" in theirs, f"stats_counts.{name}" in ours)
+        if found != expected:
+            tally.wrong.append(
+                f"over TCP, {name[:20]!r} is in etsy's and in statlined's flush: {found}, not {expected}"
+            )
+    tally.deviating += 2 * (not tally.wrong)
+    return tally
+
+
+def _say(address: tuple[str, int], pieces: list[bytes]) -> None:
+    """Send pieces over a connection, each read by itself as far as a sender can have it, and end it."""
+    with socket.create_connection(address) as connection:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for piece in pieces:
+            connection.sendall(piece)
+            time.sleep(0.02)
+
+
+_KEY_LINE = re.compile(r"count=(\d+) key=(.*)$")
+
+
+def frequent_keys() -> Tally:
+    """Let both log their most frequent keys, and compare how often each was counted."""
+    tally = Tally()
+    setup = Setup(
+        {"keyFlush": {"interval": 2000, "percent": 100, "log": "keys.log"}},
+        'key_flush = { interval = "2s", percent = 100.0, log = "keys.log" }',
+    )
+    good = [*COUNTERS, *GAUGES, *SETS, *NUMBERS, *NAMES]
+    packets = [packet for number, one in enumerate(good) for packet in Numbered(one, number).fill(one.packets)]
+    with tempfile.TemporaryDirectory() as scratch, Pair(Path(scratch), setup) as pair:
+        pair.warm_up()
+        pair.send([*packets, b"only.bad:x|c", b"last:1|c"])
+
+        def counts(server: str) -> Counter[str]:
+            path = Path(scratch) / server / "keys.log"
+            lines = path.read_text().splitlines() if path.is_file() else []
+            found: Counter[str] = Counter()
+            for match in filter(None, map(_KEY_LINE.search, lines)):
+                found[match[2]] += int(match[1])
+            return found
+
+        # They log at instants of their own, and the last key in one may be in the next.
+        etsy = wait_until("etsy's log of keys", lambda: found if "last" in (found := counts("etsy")) else None)
+        ours = wait_until("statlined's log of keys", lambda: found if "last" in (found := counts("ours")) else None)
+    tally.cases, tally.packets = len(good), len(packets) + 2
+    if etsy.pop("only.bad", 0) != 1 or "only.bad" in ours:
+        tally.wrong.append(
+            "a line of which no value is taken: etsy's counts its name, and statlined does not, says the table"
+        )
+    for key in sorted(etsy.keys() | ours.keys()):
+        if etsy[key] == ours[key]:
+            tally.values += 1
+        else:
+            tally.wrong.append(f"the key {key!r}: etsy counts {etsy[key]}, statlined {ours[key]}")
     tally.deviating += not tally.wrong
     return tally
