@@ -74,7 +74,7 @@ impl Part {
 }
 
 /// Text for people, and the bars.
-type Measured = Result<(String, Vec<Bar>), Error>;
+pub type Measured = Result<(String, Vec<Bar>), Error>;
 
 /// The priority of everything that is measured, where the system allows it: above whatever else the machine does.
 const NICE: i32 = -15;

@@ -5,12 +5,12 @@
 
 use std::time::Duration;
 
-use crate::Error;
 use crate::report::{Bar, Table, median, progress};
 use crate::statsd::peer::{Peer, RECEIVE_BUFFER};
 use crate::statsd::schedule::{self, RECEIVER_CORE, has_two_cores};
 use crate::statsd::sender::{Pace, Sender};
 use crate::statsd::traffic::{Mix, Shape, Traffic};
+use crate::{Error, Measured};
 
 /// How it is measured.
 #[derive(clap::Args, Clone, Debug)]
@@ -101,7 +101,7 @@ impl Windows {
 ///
 /// # Errors
 /// When a server does not start or ends early.
-pub fn run(args: &CpuArgs) -> Result<(String, Vec<Bar>), Error> {
+pub fn run(args: &CpuArgs) -> Measured {
     let mut table = Table::new(&[
         "lines/packet",
         "series",

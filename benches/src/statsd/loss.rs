@@ -6,12 +6,12 @@
 
 use std::time::{Duration, Instant};
 
-use crate::Error;
 use crate::report::{Bar, Table, progress};
 use crate::statsd::peer::{Peer, RECEIVE_BUFFER};
 use crate::statsd::schedule::{self, RECEIVER_CORE, has_two_cores};
 use crate::statsd::sender::{Pace, Sender};
 use crate::statsd::traffic::{Mix, Shape, Traffic};
+use crate::{Error, Measured};
 
 /// How it is measured.
 #[derive(clap::Args, Clone, Debug)]
@@ -73,7 +73,7 @@ const NOTICING: Duration = Duration::from_secs(2);
 ///
 /// # Errors
 /// When a server does not start or ends early.
-pub fn run(args: &LossArgs) -> Result<(String, Vec<Bar>), Error> {
+pub fn run(args: &LossArgs) -> Measured {
     let mut held_table = Table::new(&[
         "lines/packet",
         "series",

@@ -5,7 +5,6 @@
 
 use std::time::Duration;
 
-use crate::Error;
 use crate::allocator;
 use crate::clock::CpuClock;
 use crate::procfs;
@@ -15,6 +14,7 @@ use crate::statsd::peer::{Peer, RECEIVE_BUFFER};
 use crate::statsd::schedule;
 use crate::statsd::sender::{Pace, Sender};
 use crate::statsd::traffic::{Mix, Shape, Traffic};
+use crate::{Error, Measured};
 
 /// How much is measured.
 #[derive(clap::Args, Clone, Debug)]
@@ -49,7 +49,7 @@ const MEGABYTE: f64 = 1e6;
 ///
 /// # Errors
 /// When samples were refused, or the daemon does not start.
-pub fn run(args: &MemoryArgs) -> Result<(String, Vec<Bar>), Error> {
+pub fn run(args: &MemoryArgs) -> Measured {
     let shape = Shape { series: args.series, lines: 20, mix: Mix::Counters };
     progress(&format!("memory: {} counter series", args.series));
     let traffic = Traffic::new(shape);

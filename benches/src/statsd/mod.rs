@@ -12,8 +12,7 @@ mod schedule;
 mod sender;
 mod traffic;
 
-use crate::Error;
-use crate::report::Bar;
+use crate::Measured;
 
 /// How the whole part is measured.
 #[derive(clap::Args, Clone, Debug)]
@@ -26,17 +25,13 @@ pub struct StatsdArgs {
 ///
 /// # Errors
 /// When a server does not start or ends early.
-pub fn run(args: &StatsdArgs) -> Result<(String, Vec<Bar>), Error> {
-    let mut bars = Vec::new();
-    let mut text = String::new();
+pub fn run(args: &StatsdArgs) -> Measured {
     // Memory first, while this process has allocated nothing else.
-    let parts: [(&str, &dyn Fn() -> Result<(String, Vec<Bar>), Error>); 3] = [
-        (memory::ABOUT, &|| memory::run(&memory::MemoryArgs::default())),
-        (cpu::ABOUT, &|| cpu::run(&args.cpu)),
-        (loss::ABOUT, &|| loss::run(&loss::LossArgs::default())),
-    ];
-    for (about, measure) in parts {
-        let (table, measured) = measure()?;
+    let memory = memory::run(&memory::MemoryArgs::default())?;
+    let cpu = cpu::run(&args.cpu)?;
+    let loss = loss::run(&loss::LossArgs::default())?;
+    let (mut text, mut bars) = (String::new(), Vec::new());
+    for (about, (table, measured)) in [(memory::ABOUT, memory), (cpu::ABOUT, cpu), (loss::ABOUT, loss)] {
         text.push_str(&format!("{about}\n\n{table}\n"));
         bars.extend(measured);
     }

@@ -19,8 +19,9 @@ use crate::statsd::null;
 /// The kernel's buffer that statlined asks for by default, in bytes.
 pub const RECEIVE_BUFFER: usize = 4 << 20;
 
-/// How long a server may take to start, or to work off what it was sent.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// How long a server may take to start, or to work off what it was sent: the first flush of a million series and its store
+/// take longest, the more so on a machine that does other things.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// How long a server must rest before it counts as done.
 const REST: Duration = Duration::from_millis(50);
