@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use statline_series::{Batch, SeriesKey, Step, TimeRange, Timestamp};
 use statline_statsd::{SelfFigures, State};
-use statline_store::{Refused, Selection, Store, StoreError};
+use statline_store::{Appended, Selection, Store, StoreError};
 use thiserror::Error;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -26,9 +26,9 @@ use crate::keeper::Keeper;
 use crate::mapping::InForce;
 use crate::receive::{ReceiveTotals, Receivers, Stopped};
 
-/// The series that every flush writes, in the legacy namespace and in the other, by which a restart knows when the last
-/// one was.
-const FLUSH_MARKS: [&str; 2] = ["statsd.numStats", "stats.statsd.numStats"];
+/// The series that every flush writes by default, in the legacy namespace and in the other, by which a restart knows when
+/// the last one was.
+const DEFAULT_MARKS: [&str; 2] = ["statsd.numStats", "stats.statsd.numStats"];
 
 /// By how many steps a clock may be behind the last flush before it is taken to have been set back.
 const SET_BACK_STEPS: i64 = 2;
@@ -108,7 +108,7 @@ impl Flusher {
         Links { flushed, asks, mut rules, frequent }: Links,
     ) -> Result<Self, StoreError> {
         state.set_rules(rules.borrow_and_update().clone());
-        let mark = last_flush_in(store.as_ref()).await?;
+        let mark = last_flush_in(store.as_ref(), state.mark()).await?;
         let open_since = clock::now().align_down(step);
         let next = open_since.offset(step.millis());
         let goes_on = keeper.restore(&mut state, store.as_ref(), next, mark).await?;
@@ -228,7 +228,7 @@ impl Flusher {
         self.waiting.push(batch);
         for batch in self.waiting {
             let appended = self.store.append(batch).await?;
-            report_refused(appended.refused);
+            report_refused(&appended);
         }
         Ok(())
     }
@@ -257,6 +257,7 @@ impl Flusher {
         metrics::gauge!("statline_flush_points").set(points as f64);
         metrics::gauge!("statline_flush_duration_seconds").set(self.last.took.as_secs_f64());
         metrics::gauge!("statline_statsd_series").set(self.state.series() as f64);
+        metrics::counter!("statline_statsd_refused_timed_total").absolute(self.state.timed_refused());
         metrics::counter!("statline_flushes_total").increment(1);
         if self.last.failed_at.is_none() {
             metrics::gauge!("statline_flush_last_timestamp_seconds").set(at.millis() as f64 / 1000.0);
@@ -273,7 +274,7 @@ impl Flusher {
         while let Some(batch) = self.waiting.first() {
             // The batch is cloned so that it is still here should the store fail: keys are shared, points are small.
             let appended = self.store.append(batch.clone()).await?;
-            report_refused(appended.refused);
+            report_refused(&appended);
             self.waiting.remove(0);
         }
         Ok(())
@@ -284,7 +285,7 @@ impl Flusher {
 fn note(state: &mut State, last: &Last, totals: &ReceiveTotals, step: Step, at: Timestamp) -> SelfFigures {
     let kernel_drops = totals.kernel_drops.saturating_sub(last.totals.kernel_drops);
     if kernel_drops > 0 {
-        state.add_count("statsd.kernel_drops", kernel_drops as f64);
+        state.add_count(&format!("{}.kernel_drops", state.prefix_stats()), kernel_drops as f64);
     }
     let figures = SelfFigures {
         packets_received: totals.packets.saturating_sub(last.totals.packets),
@@ -311,15 +312,22 @@ fn length_of(since: Timestamp, at: Timestamp, passed: Duration, step: Step) -> S
     Step::from_millis(if is_plausible { told } else { passed }).unwrap_or(step)
 }
 
-async fn last_flush_in(store: &dyn Store) -> Result<Option<Timestamp>, StoreError> {
-    let marks = FLUSH_MARKS.iter().filter_map(|mark| SeriesKey::from_name(mark).ok()).collect();
+/// When the last flush was, by the series that every flush writes under the names of today, or else wrote under the
+/// default ones.
+async fn last_flush_in(store: &dyn Store, mark: Option<&SeriesKey>) -> Result<Option<Timestamp>, StoreError> {
+    let defaults = DEFAULT_MARKS.iter().filter_map(|mark| SeriesKey::from_name(mark).ok());
+    let marks = mark.cloned().into_iter().chain(defaults).collect();
     let found = store.select(&Selection::Keys(marks), TimeRange::ALL).await?;
     Ok(found.into_iter().map(|series| series.last_seen).max())
 }
 
-fn report_refused(refused: Refused) {
-    if refused.total() > 0 {
-        tracing::warn!(?refused, "the store did not take every point of a flush");
+fn report_refused(appended: &Appended) {
+    for (what, refused) in
+        [("point", appended.refused), ("sketch", appended.refused_sketches), ("event", appended.refused_events)]
+    {
+        if refused.total() > 0 {
+            tracing::warn!(?refused, "the store did not take every {what} of a flush");
+        }
     }
 }
 

@@ -101,6 +101,12 @@ fn serve(config: Config) -> Result<(), Box<dyn std::error::Error>> {
 fn check_config(config: &Config) -> Result<(), Box<dyn std::error::Error>> {
     let mut stdout = std::io::stdout().lock();
     write!(stdout, "{}", toml::to_string(config)?)?;
+    if !config.mapping.file.as_os_str().is_empty() {
+        let rules = mapping::read(&config.mapping.file).map_err(|error| format!("mapping.file: {error}"))?;
+        for note in rules.notes() {
+            writeln!(std::io::stderr(), "statlined: note: {}: {note}", config.mapping.file.display())?;
+        }
+    }
     for warning in config.warnings() {
         writeln!(std::io::stderr(), "statlined: warning: {warning}")?;
     }

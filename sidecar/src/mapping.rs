@@ -4,7 +4,7 @@
 //! it stay in force.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -29,12 +29,8 @@ pub async fn load(path: &Path) -> Result<InForce, String> {
         return Ok(None);
     }
     let read_from = path.to_owned();
-    let read = tokio::task::spawn_blocking(move || {
-        let bytes = read(&read_from).map_err(|error| error.to_string())?;
-        Rules::parse(&bytes).map_err(|error| error.to_string())
-    });
-    let rules = read.await.unwrap_or_else(|error| Err(error.to_string()));
-    let rules = rules.map_err(|error| format!("{}: {error}", path.display()))?;
+    let reading = tokio::task::spawn_blocking(move || read(&read_from));
+    let rules = reading.await.unwrap_or_else(|error| Err(error.to_string()))?;
     for note in rules.notes() {
         tracing::warn!(path = %path.display(), "{note}");
     }
@@ -42,11 +38,19 @@ pub async fn load(path: &Path) -> Result<InForce, String> {
     Ok(Some(Arc::new(rules)))
 }
 
-fn read(path: &Path) -> io::Result<Vec<u8>> {
+/// Reads a mapping file here and now.
+///
+/// # Errors
+/// What is wrong with it, in one line that begins with its path.
+pub fn read(path: &Path) -> Result<Rules, String> {
     let mut bytes = Vec::new();
     // One byte more than may be: the parser says that it is too much.
-    File::open(path)?.take(MAX_FILE_BYTES as u64 + 1).read_to_end(&mut bytes)?;
-    Ok(bytes)
+    let opened = File::open(path).map(|file| file.take(MAX_FILE_BYTES as u64 + 1));
+    let rules = match opened.and_then(|mut file| file.read_to_end(&mut bytes)) {
+        Ok(_) => Rules::parse(&bytes).map_err(|error| error.to_string()),
+        Err(error) => Err(error.to_string()),
+    };
+    rules.map_err(|error| format!("{}: {error}", path.display()))
 }
 
 /// Reads the file again whenever it changes, or when SIGHUP comes, and tells of the new rules.

@@ -34,9 +34,9 @@ pub struct SelfFigures {
     pub bad_lines_seen: u64,
     /// By how many seconds the time since the last flush differs from the interval; `None` at the first flush.
     pub timestamp_lag: Option<f64>,
-    /// How long the last flush took to calculate, in milliseconds.
+    /// How long the last flush took, in milliseconds.
     pub processing_time: f64,
-    /// How long the last flush took to write out as points, in milliseconds.
+    /// The same, under another of etsy's names.
     pub calculation_time: f64,
     /// When storing points last failed, in seconds since the epoch.
     pub last_exception: f64,
@@ -44,7 +44,7 @@ pub struct SelfFigures {
     pub last_flush: f64,
     /// How long that took, in milliseconds.
     pub flush_time: f64,
-    /// How large it was, in bytes.
+    /// How large it was, in points.
     pub flush_length: f64,
 }
 

@@ -169,7 +169,6 @@ const fn position(hash: u64, mask: usize) -> usize {
 
 /// The half of a hash that does not say where the search begins.
 #[inline]
-#[expect(clippy::cast_possible_truncation, reason = "the upper half of 64 bits")]
 const fn tag(hash: u64) -> u32 {
     (hash >> 32) as u32
 }

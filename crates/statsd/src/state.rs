@@ -310,6 +310,12 @@ impl State {
         }
     }
 
+    /// The series that every flush writes, by which a store knows when the last one was.
+    #[must_use]
+    pub fn mark(&self) -> Option<&SeriesKey> {
+        self.own_keys.first()
+    }
+
     /// How many series are remembered, all types together.
     #[must_use]
     pub fn series(&self) -> usize {

@@ -139,18 +139,41 @@ fn override_by(
     variable: &str,
     value: &str,
 ) -> Result<(), ConfigError> {
-    let Some((section, key)) = variable.strip_prefix(PREFIX).and_then(|rest| rest.split_once("__")) else {
+    let Some(path) = variable.strip_prefix(PREFIX).filter(|rest| rest.contains("__")) else {
         return Ok(());
     };
-    let (section, key) = (section.to_ascii_lowercase(), key.to_ascii_lowercase());
-    let unknown = |hint| ConfigError::UnknownKey { origin: variable.to_owned(), key: format!("{section}.{key}"), hint };
-    let Some(Value::Table(keys)) = known.get(&section) else {
-        return Err(unknown(hint(&section, known)));
-    };
-    let Some(default) = keys.get(&key) else {
-        return Err(unknown(hint(&key, keys)));
-    };
-    let parsed = match default {
+    let path: Vec<String> = path.split("__").map(str::to_ascii_lowercase).collect();
+    let dotted = path.join(".");
+    let (mut table, mut keys) = (merged, known);
+    for (depth, key) in path.iter().enumerate() {
+        let Some(default) = keys.get(key) else {
+            let hint = hint(key, keys);
+            return Err(ConfigError::UnknownKey { origin: variable.to_owned(), key: dotted, hint });
+        };
+        match default {
+            Value::Table(inner) if depth + 1 < path.len() => {
+                keys = inner;
+                // A value that is no table is an error of its own, told when the whole is read.
+                let entry = table.entry(key.clone()).or_insert_with(|| Value::Table(Table::new()));
+                let Value::Table(inner) = entry else { return Ok(()) };
+                table = inner;
+            }
+            default if depth + 1 == path.len() => {
+                table.insert(key.clone(), overriding(default, value));
+            }
+            _ => {
+                let hint = format!("{key:?} has no keys of its own");
+                return Err(ConfigError::UnknownKey { origin: variable.to_owned(), key: dotted, hint });
+            }
+        }
+    }
+    origins.insert(dotted, variable.to_owned());
+    Ok(())
+}
+
+/// What a variable says, in the form of the default that it overrides.
+fn overriding(default: &Value, value: &str) -> Value {
+    match default {
         Value::String(_) => Value::String(value.to_owned()),
         Value::Array(_) => match scalar(value) {
             array @ Value::Array(_) => array,
@@ -158,13 +181,7 @@ fn override_by(
             _ => Value::Array(value.split(',').map(|item| scalar(item.trim())).collect()),
         },
         _ => scalar(value),
-    };
-    let entry = merged.entry(section.clone()).or_insert_with(|| Value::Table(Table::new()));
-    if let Value::Table(table) = entry {
-        table.insert(key.clone(), parsed);
     }
-    origins.insert(format!("{section}.{key}"), variable.to_owned());
-    Ok(())
 }
 
 /// A value as TOML reads it, or else a text.
@@ -225,6 +242,7 @@ mod tests {
                 ("STATLINE_CONSOLE__LISTEN", ""),
                 ("STATLINE_REPEATER__TARGETS", "a:1,[::1]:2"),
                 ("STATLINE_REPEATER__PROTOCOL", "tcp"),
+                ("STATLINE_STATSD__KEY_FLUSH__INTERVAL", "1m"),
                 ("STATLINE_STATSD__DELETE_IDLE", "true"),
                 ("STATLINE_STATSD__DELETE_GAUGES", "false"),
                 ("STATLINE_HTTP__TOKEN", "12345"),
@@ -236,6 +254,7 @@ mod tests {
         assert_eq!(config.statsd.listen.len(), 2);
         assert!(!config.statsd.legacy_namespace);
         assert_eq!(config.statsd.percent_thresholds, [90.0, 99.9]);
+        assert_eq!(config.statsd.key_flush.interval, super::super::Span::from_secs(60));
         let flush = config.statsd.flush_config();
         assert_eq!((flush.delete_counters, flush.delete_gauges), (true, false), "one of them may be excepted");
         assert_eq!(config.statsd.tcp_listen, ["[::1]:0".parse().unwrap()]);
@@ -283,6 +302,11 @@ mod tests {
                 "[statsd]\nunix_mode = \"0999\"",
                 None,
                 "s.toml:2: statsd.unix_mode: \"0999\" is not a file's mode; write it in octal digits, such as \"0666\"",
+            ),
+            (
+                "",
+                Some(("STATLINE_STATSD__LISTEN__PORT", "1")),
+                "STATLINE_STATSD__LISTEN__PORT: unknown key \"statsd.listen.port\"; \"listen\" has no keys of its own",
             ),
             ("[statsd\n", None, "s.toml:1: "),
             ("[http]\ntoken = 98765", None, "s.toml:2: http.token: expected a text in quotes"),
