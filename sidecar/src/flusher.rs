@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use statline_series::{Batch, SeriesKey, Step, TimeRange, Timestamp};
 use statline_statsd::{SelfFigures, State};
-use statline_store::{Refused, Selection, Store, StoreError};
+use statline_store::{Appended, Selection, Store, StoreError};
 use thiserror::Error;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -228,7 +228,7 @@ impl Flusher {
         self.waiting.push(batch);
         for batch in self.waiting {
             let appended = self.store.append(batch).await?;
-            report_refused(appended.refused);
+            report_refused(&appended);
         }
         Ok(())
     }
@@ -273,7 +273,7 @@ impl Flusher {
         while let Some(batch) = self.waiting.first() {
             // The batch is cloned so that it is still here should the store fail: keys are shared, points are small.
             let appended = self.store.append(batch.clone()).await?;
-            report_refused(appended.refused);
+            report_refused(&appended);
             self.waiting.remove(0);
         }
         Ok(())
@@ -317,9 +317,13 @@ async fn last_flush_in(store: &dyn Store) -> Result<Option<Timestamp>, StoreErro
     Ok(found.into_iter().map(|series| series.last_seen).max())
 }
 
-fn report_refused(refused: Refused) {
-    if refused.total() > 0 {
-        tracing::warn!(?refused, "the store did not take every point of a flush");
+fn report_refused(appended: &Appended) {
+    for (what, refused) in
+        [("point", appended.refused), ("sketch", appended.refused_sketches), ("event", appended.refused_events)]
+    {
+        if refused.total() > 0 {
+            tracing::warn!(?refused, "the store did not take every {what} of a flush");
+        }
     }
 }
 

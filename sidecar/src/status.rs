@@ -7,7 +7,7 @@ use std::time::Duration;
 use metrics::{counter, gauge};
 use statline_series::{Step, Timestamp};
 use statline_statsd::mapping::Registry;
-use statline_store::Store;
+use statline_store::{Refused, Store};
 use tokio::sync::watch;
 
 use crate::clock;
@@ -90,13 +90,25 @@ impl Status {
         }
         let store = self.store.stats();
         gauge!("statline_store_series").set(store.series as f64);
+        gauge!("statline_store_sketch_series").set(store.sketch_series as f64);
         gauge!("statline_store_head_points").set(store.head_points as f64);
+        gauge!("statline_store_head_sketches").set(store.head_sketches as f64);
         gauge!("statline_store_head_bytes").set(store.head_bytes as f64);
         gauge!("statline_store_log_bytes").set(store.log_bytes as f64);
         gauge!("statline_store_blocks").set(store.blocks as f64);
         gauge!("statline_store_block_points").set(store.block_points as f64);
         gauge!("statline_store_block_bytes").set(store.block_bytes as f64);
+        gauge!("statline_store_block_sketches").set(store.block_sketches as f64);
+        gauge!("statline_store_block_sketch_bytes").set(store.block_sketch_bytes as f64);
+        gauge!("statline_store_events").set(store.events as f64);
+        gauge!("statline_store_event_bytes").set(store.event_bytes as f64);
+        gauge!("statline_store_event_log_bytes").set(store.event_log_bytes as f64);
         counter!("statline_store_appended_points_total").absolute(store.appended_points);
+        counter!("statline_store_appended_sketches_total").absolute(store.appended_sketches);
+        counter!("statline_store_appended_events_total").absolute(store.appended_events);
+        counter!("statline_store_known_events_total").absolute(store.known_events);
+        counter!("statline_store_evicted_events_total").absolute(store.evicted_events);
+        counter!("statline_store_expired_events_total").absolute(store.expired_events);
         counter!("statline_store_failed_appends_total").absolute(store.failed_appends);
         counter!("statline_store_cuts_total").absolute(store.cuts);
         counter!("statline_store_failed_cuts_total").absolute(store.failed_cuts);
@@ -105,15 +117,25 @@ impl Status {
         counter!("statline_store_corrupt_records_total").absolute(store.corrupt_records);
         counter!("statline_store_orphan_points_total").absolute(store.orphan_points);
         counter!("statline_store_corrupt_chunks_total").absolute(store.corrupt_chunks);
-        let refused = store.refused;
-        for (reason, count) in [
-            ("too_old", refused.too_old),
-            ("too_new", refused.too_new),
-            ("series_limit", refused.series_limit),
-            ("too_deep", refused.too_deep),
-            ("not_a_number", refused.not_a_number),
-        ] {
+        for (reason, count) in by_reason(store.refused) {
             counter!("statline_store_refused_points_total", "reason" => reason).absolute(count);
         }
+        for (reason, count) in by_reason(store.refused_sketches) {
+            counter!("statline_store_refused_sketches_total", "reason" => reason).absolute(count);
+        }
+        for (reason, count) in by_reason(store.refused_events) {
+            counter!("statline_store_refused_events_total", "reason" => reason).absolute(count);
+        }
     }
+}
+
+const fn by_reason(refused: Refused) -> [(&'static str, u64); 6] {
+    [
+        ("too_old", refused.too_old),
+        ("too_new", refused.too_new),
+        ("series_limit", refused.series_limit),
+        ("too_deep", refused.too_deep),
+        ("not_a_number", refused.not_a_number),
+        ("too_large", refused.too_large),
+    ]
 }

@@ -34,10 +34,44 @@ impl Event {
         size_of::<Self>() + self.title.len() + self.text.len() + tags.chain(attributes).sum::<usize>()
     }
 
-    /// Whether it has all of these tags.
+    /// Whether it has all of these tags, those of [`Event::all_tags`] included.
     #[must_use]
     pub fn has_tags(&self, tags: &[String]) -> bool {
-        tags.iter().all(|tag| self.tags.contains(tag))
+        tags.iter().all(|tag| self.tags.contains(tag) || self.is_attribute(tag))
+    }
+
+    fn is_attribute(&self, tag: &str) -> bool {
+        self.attributes.iter().any(|(name, value)| {
+            tag.strip_prefix(name.as_str()).and_then(|rest| rest.strip_prefix(':')).is_some_and(|rest| rest == value)
+        })
+    }
+
+    /// Its tags, and behind them what else is known of it as tags `name:value`, each once.
+    #[must_use]
+    pub fn all_tags(&self) -> Vec<String> {
+        let mut tags = self.tags.clone();
+        for (name, value) in &self.attributes {
+            let tag = format!("{name}:{value}");
+            if !tags.contains(&tag) {
+                tags.push(tag);
+            }
+        }
+        tags
+    }
+
+    /// A number for those who tell events apart by one: the same for equal events, wherever and whenever, and below 2^53,
+    /// so that JavaScript keeps it. FNV-1a over all that an event says.
+    #[must_use]
+    pub fn id(&self) -> u64 {
+        const OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
+        const PRIME: u64 = 0x0100_0000_01b3;
+        let texts = [&self.title, &self.text].into_iter().chain(&self.tags);
+        let texts = texts.chain(self.attributes.iter().flat_map(|(name, value)| [name, value]));
+        // No text holds the byte that ends each.
+        let bytes = texts.flat_map(|text| text.bytes().chain([0xff]));
+        let hash = self.timestamp.millis().to_le_bytes().into_iter().chain(bytes);
+        let hash = hash.fold(OFFSET, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(PRIME));
+        (hash >> 53) ^ (hash & ((1 << 53) - 1))
     }
 
     /// An event without tags and attributes.
@@ -93,6 +127,35 @@ mod tests {
             (tags(&["bot", "env:test"]), false),
         ] {
             assert_eq!(event().has_tags(&asked), expected, "{asked:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_known_of_an_event_is_a_tag_too_and_only_once() {
+        let mut event = event();
+        event.set_attribute("host", "web:1");
+        event.set_attribute("env", "live");
+        assert_eq!(event.all_tags(), ["env:live", "bot", "host:web:1"]);
+        for (tag, expected) in [("host:web:1", true), ("host:web", false), ("host", false), ("hos", false)] {
+            assert_eq!(event.has_tags(&[tag.to_owned()]), expected, "{tag}");
+        }
+    }
+
+    #[test]
+    fn a_number_tells_events_apart_for_ever() {
+        let first = event();
+        assert_eq!(first.id(), first.clone().id());
+        assert_eq!(Event::new(Timestamp::from_millis(0), String::new(), String::new()).id(), 7_468_759_675_921_468);
+        let mut shifted = event();
+        shifted.title.push('v');
+        shifted.text.remove(0);
+        let mut later = event();
+        later.timestamp = Timestamp::from_seconds(8);
+        let mut tagged = event();
+        tagged.tags.push(String::new());
+        for other in [shifted, later, tagged] {
+            assert_ne!(other.id(), first.id());
+            assert!(other.id() < 1 << 53);
         }
     }
 

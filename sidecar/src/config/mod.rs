@@ -373,6 +373,12 @@ pub struct Store {
     pub block_length: Span,
     /// The most series.
     pub max_series: usize,
+    /// The most series of sketches.
+    pub max_sketch_series: usize,
+    /// The most events; the oldest go when there are more.
+    pub max_events: usize,
+    /// The most memory for events, in bytes; the oldest go when they take more.
+    pub event_memory: u64,
     /// The most memory for points that are not in a block yet, in bytes.
     pub head_memory: u64,
     /// Memory for blocks that were read, in bytes.
@@ -387,6 +393,9 @@ impl Store {
         embedded.retention = self.retention.get();
         embedded.block_length = self.block_length.get();
         embedded.max_series = self.max_series;
+        embedded.max_sketch_series = self.max_sketch_series;
+        embedded.max_events = self.max_events;
+        embedded.event_memory = self.event_memory;
         embedded.head_memory = self.head_memory;
         embedded.cache_memory = self.cache_memory;
         embedded
@@ -402,6 +411,9 @@ impl Default for Store {
             retention: Span::from(embedded.retention),
             block_length: Span::from(embedded.block_length),
             max_series: embedded.max_series,
+            max_sketch_series: embedded.max_sketch_series,
+            max_events: embedded.max_events,
+            event_memory: embedded.event_memory,
             head_memory: embedded.head_memory,
             cache_memory: embedded.cache_memory,
         }
@@ -468,6 +480,8 @@ pub struct Query {
     pub max_targets: usize,
     /// The most names that one question about paths or tags may answer with.
     pub max_names: usize,
+    /// The most events that one question may answer with.
+    pub max_events: usize,
 }
 
 impl Default for Query {
@@ -480,6 +494,7 @@ impl Default for Query {
             max_concurrent: 16,
             max_targets: 256,
             max_names: 50_000,
+            max_events: 10_000,
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use statline_series::Event;
 use statline_statsd::Limits;
 
 use super::{Config, Span};
@@ -52,6 +53,15 @@ impl Config {
             return Err("store.path is empty; it must name a directory".to_owned());
         }
         at_least_one("store.max_series", self.store.max_series)?;
+        at_least_one("store.max_sketch_series", self.store.max_sketch_series)?;
+        at_least_one("store.max_events", self.store.max_events)?;
+        if self.store.event_memory < Event::MOST_BYTES as u64 {
+            return Err(format!(
+                "store.event_memory is {}; it must be at least {}, the largest event",
+                self.store.event_memory,
+                Event::MOST_BYTES
+            ));
+        }
         lasts("store.block_length", self.store.block_length, Duration::from_mins(10), Duration::from_hours(24 * 7))?;
         if self.store.retention < self.store.block_length {
             return Err(format!(
@@ -77,6 +87,7 @@ impl Config {
         at_least_one("query.max_concurrent", self.query.max_concurrent)?;
         at_least_one("query.max_targets", self.query.max_targets)?;
         at_least_one("query.max_names", self.query.max_names)?;
+        at_least_one("query.max_events", self.query.max_events)?;
         lasts("query.timeout", self.query.timeout, Duration::from_millis(100), Duration::from_hours(1))?;
 
         self.validate_access()
@@ -186,6 +197,15 @@ mod tests {
         let mut config = Config::default();
         config.statsd.flush_interval = Span::from_secs(7);
         assert!(config.validate().unwrap_err().starts_with("store.block_length is 2h, statsd.flush_interval 7s: "));
+
+        let mut config = Config::default();
+        config.store.event_memory = 65_535;
+        let said = "store.event_memory is 65535; it must be at least 65536, the largest event";
+        assert_eq!(config.validate().unwrap_err(), said);
+
+        let mut config = Config::default();
+        config.store.max_events = 0;
+        assert_eq!(config.validate().unwrap_err(), "store.max_events is 0; it must be at least 1");
 
         let mut config = Config::default();
         config.flight.tls_key = "key.pem".into();
