@@ -3,19 +3,25 @@
 //! The language is pure and knows no store, the store knows no language; here they meet. Every way in (HTTP, Flight, the
 //! command line) asks through this, so that limits and time-outs are the same everywhere.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chrono_tz::Tz;
 use futures::future::try_join_all;
-use statline_flight::action::{Find, FindNode, Health, TagValues, Tags};
+use statline_flight::action::{EventList, Events, Find, FindNode, Health, TagValues, Tags};
 use statline_graphite::{Context, EvalError, Expr, FetchRequest, Fetched, FetchedSeries, Progress, Series};
-use statline_series::{PathPattern, Step, TimeRange, Timestamp};
+use statline_series::{Batch, Event, PathPattern, Step, TimeRange, Timestamp};
 use statline_store::{Fetch, Resolution, Selection, Store, StoreError};
 use thiserror::Error;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::config;
+
+/// The most bytes of events in one answer, by [`Event::size`], so that it stays within a message of Flight.
+const MAX_EVENT_BYTES: usize = 8 << 20;
+/// The most tags that events are asked for by at once.
+const MAX_EVENT_TAGS: usize = 64;
 
 /// Why a query has no answer, in one line.
 #[derive(Debug, Error)]
@@ -260,6 +266,63 @@ impl Engine {
             Ok(self.store.tag_values(&values.tag, &values.prefix, &[], values.span.range(), limit).await?)
         })
         .await
+    }
+
+    /// What happened in a span of time, the newest when there is more than may be answered.
+    ///
+    /// # Errors
+    /// When too many tags are asked for at once, or the store fails.
+    pub async fn events(&self, asked: &Events) -> Result<EventList, QueryError> {
+        if asked.tags.len() > MAX_EVENT_TAGS {
+            return Err(QueryError::Bad(format!(
+                "the question has {} tags, more than {MAX_EVENT_TAGS}",
+                asked.tags.len()
+            )));
+        }
+        let limit = self.limits.max_events.min(asked.limit.map_or(usize::MAX, |limit| limit as usize));
+        let range = asked.span.range();
+        // One more than wanted tells whether there are more.
+        let wanted = limit.saturating_add(1);
+        let events = self
+            .bounded(|_permit| async {
+                if !asked.any || asked.tags.len() < 2 {
+                    return Ok(self.store.events(range, &asked.tags, wanted).await?);
+                }
+                // The newest of all are among the newest of each tag.
+                let mut found = BTreeSet::new();
+                for tag in &asked.tags {
+                    found.extend(self.store.events(range, std::slice::from_ref(tag), wanted).await?);
+                }
+                Ok(found.into_iter().collect())
+            })
+            .await?;
+        let mut bytes = 0;
+        let fits = |event: &&Event| {
+            bytes += event.size();
+            bytes <= MAX_EVENT_BYTES
+        };
+        let taken = events.iter().rev().take(limit).take_while(fits).count();
+        let more = taken < events.len();
+        Ok(EventList { events: events.into_iter().rev().take(taken).rev().map(Into::into).collect(), more })
+    }
+
+    /// Keeps an event. When this returns, it survives a loss of power.
+    ///
+    /// # Errors
+    /// [`QueryError::Bad`] with the reason when it cannot be taken; when the store fails.
+    pub async fn add_event(&self, event: Event) -> Result<(), QueryError> {
+        let size = event.size();
+        let refused = self.store.append(Batch { events: vec![event], ..Batch::default() }).await?.refused_events;
+        if refused.total() == 0 {
+            return Ok(());
+        }
+        Err(QueryError::Bad(if refused.too_large > 0 {
+            format!("the event takes {size} bytes, more than {}", Event::MOST_BYTES)
+        } else if refused.too_old > 0 {
+            "when is older than store.retention".to_owned()
+        } else {
+            "when is too far in the future; send seconds since the epoch".to_owned()
+        }))
     }
 
     /// How the daemon is.

@@ -91,6 +91,7 @@ impl Flight {
             action::Action::Find(find) => serde_json::to_vec(&self.engine.find(&find).await?),
             action::Action::Tags(tags) => serde_json::to_vec(&self.engine.tags(&tags).await?),
             action::Action::TagValues(values) => serde_json::to_vec(&self.engine.tag_values(&values).await?),
+            action::Action::Events(events) => serde_json::to_vec(&self.engine.events(&events).await?),
             action::Action::Functions => serde_json::to_vec(&statline_graphite::functions()),
             action::Action::Health => serde_json::to_vec(&self.engine.health().await?),
         };

@@ -4,7 +4,7 @@
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use statline_series::{TimeRange, Timestamp};
+use statline_series::{Event, TimeRange, Timestamp};
 use thiserror::Error;
 
 /// Why an action was not understood.
@@ -37,6 +37,8 @@ pub enum Action {
     Tags(Tags),
     /// The values of one tag that begin with a prefix: answers `[string]`.
     TagValues(TagValues),
+    /// What happened in a span of time: answers [`EventList`].
+    Events(Events),
     /// Every function of the Graphite language, in the shape of Graphite's `/functions`.
     Functions,
     /// How the sidecar is: answers [`Health`].
@@ -109,6 +111,54 @@ pub struct TagValues {
     pub limit: u32,
 }
 
+/// See [`Action::Events`].
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Events {
+    /// When they happened.
+    #[serde(flatten)]
+    pub span: Span,
+    /// What they are tagged with; all events when there are none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<String>,
+    /// Whether one of the tags is enough.
+    #[serde(default)]
+    pub any: bool,
+    /// The most events wanted, the newest of all; absent: as many as the sidecar gives.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u32>,
+}
+
+/// Events, the newest last.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EventList {
+    /// The newest of those that were asked for.
+    pub events: Vec<EventRow>,
+    /// Whether there are older ones in the span that are not among them.
+    pub more: bool,
+}
+
+/// One event.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EventRow {
+    /// The same for equal events, below 2^53.
+    pub id: u64,
+    /// When it happened, milliseconds since the epoch.
+    pub time: Timestamp,
+    /// What it is called.
+    pub title: String,
+    /// What there is to say about it; may be empty.
+    pub text: String,
+    /// Its tags, and what else is known of it as tags `name:value`.
+    pub tags: Vec<String>,
+}
+
+impl From<Event> for EventRow {
+    fn from(event: Event) -> Self {
+        let (id, tags) = (event.id(), event.all_tags());
+        Self { id, time: event.timestamp, title: event.title, text: event.text, tags }
+    }
+}
+
 /// A node of the tree of paths. It may be a series and have children at once.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FindNode {
@@ -136,10 +186,11 @@ pub struct Health {
 
 impl Action {
     /// The names, as `ListActions` gives them, each with a line of description.
-    pub const TYPES: [(&'static str, &'static str); 5] = [
+    pub const TYPES: [(&'static str, &'static str); 6] = [
         ("find", "one level of the tree of paths"),
         ("tags", "the names of tags"),
         ("tag_values", "the values of one tag"),
+        ("events", "what happened in a span of time"),
         ("functions", "the functions of the Graphite language"),
         ("health", "version, number of series, last flush"),
     ];
@@ -151,6 +202,7 @@ impl Action {
             Self::Find(_) => "find",
             Self::Tags(_) => "tags",
             Self::TagValues(_) => "tag_values",
+            Self::Events(_) => "events",
             Self::Functions => "functions",
             Self::Health => "health",
         }
@@ -164,6 +216,7 @@ impl Action {
             Self::Find(body) => serde_json::to_vec(body),
             Self::Tags(body) => serde_json::to_vec(body),
             Self::TagValues(body) => serde_json::to_vec(body),
+            Self::Events(body) => serde_json::to_vec(body),
             Self::Functions | Self::Health => Ok(Vec::new()),
         }
         .unwrap_or_default()
@@ -182,6 +235,7 @@ impl Action {
             "find" => Self::Find(read("find", body)?),
             "tags" => Self::Tags(read("tags", body)?),
             "tag_values" => Self::TagValues(read("tag_values", body)?),
+            "events" => Self::Events(read("events", body)?),
             "functions" => Self::Functions,
             "health" => Self::Health,
             _ => {
@@ -212,6 +266,13 @@ mod tests {
                 span: Span::default(),
                 limit: 1,
             }),
+            Action::Events(Events::default()),
+            Action::Events(Events {
+                span: Span { from: None, until: Some(Timestamp::from_millis(9)) },
+                tags: vec!["deploy".into(), "host:a".into()],
+                any: true,
+                limit: Some(7),
+            }),
             Action::Functions,
             Action::Health,
         ] {
@@ -221,10 +282,28 @@ mod tests {
     }
 
     #[test]
+    fn every_part_of_a_question_for_events_may_be_left_out() {
+        assert_eq!(Action::decode("events", b"{}").unwrap(), Action::Events(Events::default()));
+        assert_eq!(Action::Events(Events::default()).body(), r#"{"any":false}"#);
+    }
+
+    #[test]
+    fn an_event_is_a_row_with_all_that_is_known_as_tags() {
+        let mut event = Event::new(Timestamp::from_seconds(7), "deployed".to_owned(), "version 3".to_owned());
+        event.tags = vec!["bot".to_owned()];
+        event.set_attribute("host", "web1");
+        let row = EventRow::from(event.clone());
+        let json = serde_json::json!({
+            "id": event.id(), "time": 7000, "title": "deployed", "text": "version 3", "tags": ["bot", "host:web1"],
+        });
+        assert_eq!(serde_json::to_value(&row).unwrap(), json);
+    }
+
+    #[test]
     fn what_is_wrong_with_an_action_is_said() {
         assert_eq!(
             Action::decode("fnid", b"").unwrap_err().to_string(),
-            "unknown action \"fnid\"; expected one of find, tags, tag_values, functions, health"
+            "unknown action \"fnid\"; expected one of find, tags, tag_values, events, functions, health"
         );
         assert!(Action::decode("find", b"{}").unwrap_err().to_string().contains("missing field `query`"));
     }

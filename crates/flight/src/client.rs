@@ -12,7 +12,7 @@ use thiserror::Error;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
 use tonic::{Code, Status};
 
-use crate::action::{Action, FindNode, Health};
+use crate::action::{Action, EventList, FindNode, Health};
 use crate::rows::{self, SeriesRow};
 use crate::ticket::{Query, Ticket};
 
@@ -200,6 +200,14 @@ impl Client {
     /// See [`ErrorKind`].
     pub async fn tag_values(&self, values: crate::action::TagValues) -> Result<Vec<String>, ClientError> {
         self.ask(Action::TagValues(values)).await
+    }
+
+    /// What happened in a span of time.
+    ///
+    /// # Errors
+    /// See [`ErrorKind`].
+    pub async fn events(&self, events: crate::action::Events) -> Result<EventList, ClientError> {
+        self.ask(Action::Events(events)).await
     }
 
     /// The functions of the Graphite language, as JSON in the shape of Graphite's `/functions`.

@@ -13,7 +13,7 @@ pub mod client;
 pub mod rows;
 pub mod ticket;
 
-pub use action::{Action, FindNode, Health};
+pub use action::{Action, EventList, EventRow, FindNode, Health};
 pub use client::{Client, ClientError, ClientSettings, ErrorKind};
 pub use rows::{RowError, SeriesRow};
 pub use ticket::{Query, Ticket, TicketError};

@@ -1,5 +1,6 @@
-//! The HTTP API: Graphite's `/render` and `/metrics/find`, Prometheus text of our own figures, health and readiness.
+//! The HTTP API: Graphite's `/render`, `/metrics/find` and `/events`, Prometheus text of our own figures, health and readiness.
 
+mod events;
 mod find;
 mod json;
 mod operations;
@@ -50,6 +51,10 @@ pub fn router(shared: Shared) -> Router {
         .route("/render/", get(render::render).post(render::render))
         .route("/metrics/find", get(find::find).post(find::find))
         .route("/metrics/find/", get(find::find).post(find::find))
+        .route("/events", get(events::list).post(events::add))
+        .route("/events/", get(events::list).post(events::add))
+        .route("/events/get_data", get(events::list))
+        .route("/events/get_data/", get(events::list))
         .route("/metrics", get(operations::metrics))
         .route("/statsd/refusals", get(operations::refusals))
         .route_layer(middleware::from_fn_with_state(shared.clone(), guard));
@@ -77,7 +82,7 @@ async fn not_found(request: Request) -> Response {
     plain(
         StatusCode::NOT_FOUND,
         &format!(
-            "there is nothing at {}; try /render, /metrics/find, /metrics, /health or /ready",
+            "there is nothing at {}; try /render, /metrics/find, /events/get_data, /metrics, /health or /ready",
             request.uri().path()
         ),
     )
