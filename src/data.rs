@@ -1,6 +1,7 @@
 //! A query's way to its answer.
 
 use grafana_plugin::{DataQuery, Frame, QueryError, RequestContext};
+use statline_flight::action::{Events, Span};
 use statline_flight::ticket::GraphiteQuery;
 use statline_flight::{ClientError, ErrorKind};
 use statline_series::Timestamp;
@@ -18,6 +19,7 @@ pub async fn answer(instance: &Instance, context: &RequestContext, query: DataQu
     hook_for_tests(&query);
     match Query::read(&query)? {
         Query::Graphite { target, timezone } => graphite(instance, &query, target, timezone).await,
+        Query::Events { tags, match_any } => events(instance, &query, tags, match_any).await,
         Query::Sql(sql_query) => sql::answer(instance.postgres()?, context, &query, &sql_query).await,
     }
 }
@@ -38,6 +40,23 @@ async fn graphite(
     };
     let rows = client.query(statline_flight::Query::Graphite(asked)).await.map_err(|error| to_query_error(&error))?;
     Ok(frame::series(&rows, Some(&target)))
+}
+
+async fn events(
+    instance: &Instance,
+    query: &DataQuery,
+    tags: Vec<String>,
+    match_any: bool,
+) -> Result<Vec<Frame>, QueryError> {
+    // A panel's last millisecond belongs to it.
+    let span = Span {
+        from: Some(Timestamp::from_millis(query.time_range.from_ms)),
+        until: Some(Timestamp::from_millis(query.time_range.to_ms).offset(1)),
+    };
+    let executed = tags.join(if match_any { " or " } else { " and " });
+    let asked = Events { span, tags, any: match_any, limit: None };
+    let list = instance.sidecar()?.events(asked).await.map_err(|error| to_query_error(&error))?;
+    Ok(vec![frame::events(&list).with_executed_query(executed)])
 }
 
 /// An error of the sidecar, with the status that Grafana's users know.

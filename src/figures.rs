@@ -43,7 +43,11 @@ impl Figures {
         answer: impl Future<Output = Result<Vec<Frame>, QueryError>>,
     ) -> Result<Vec<Frame>, QueryError> {
         // Whatever a client may call its query, there are few names here.
-        let language = if query_type == "sql" { "sql" } else { "graphite" };
+        let language = match query_type {
+            "sql" => "sql",
+            "events" => "events",
+            _ => "graphite",
+        };
         let began = Instant::now();
         let answer = answer.await;
         let status = answer.as_ref().map_or_else(|error| error.status, |_| 200);

@@ -1,4 +1,4 @@
-//! Series as frames.
+//! Series and events as frames.
 //!
 //! Series that share a grid share a wide frame, so that their times are sent once; otherwise each has a frame of its own.
 //! Labels are kept, and made unique where a function left two series with the same ones, since alerting needs to tell them
@@ -6,8 +6,8 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use grafana_plugin::{Field, Frame, FrameType};
-use statline_flight::SeriesRow;
+use grafana_plugin::{Field, Frame, FrameType, Notice};
+use statline_flight::{EventList, SeriesRow};
 use statline_series::Values;
 
 /// What a field with values is called; legends show its display name.
@@ -41,6 +41,24 @@ pub fn series(rows: &[SeriesRow], executed: Option<&str>) -> Vec<Frame> {
         first.meta.executed_query_string = executed.to_owned();
     }
     frames
+}
+
+/// Events as the table that Grafana makes annotations of: it knows the columns by these names, and splits tags at commas.
+pub fn events(list: &EventList) -> Frame {
+    let events = &list.events;
+    let frame = Frame::new("events", FrameType::Table)
+        .with_field(Field::time_ms("time", events.iter().map(|event| event.time.millis())))
+        .with_field(Field::string("title", events.iter().map(|event| &event.title)))
+        .with_field(Field::string("text", events.iter().map(|event| &event.text)))
+        .with_field(Field::string("tags", events.iter().map(|event| event.tags.join(","))))
+        .with_field(Field::string("id", events.iter().map(|event| event.id.to_string())));
+    if !list.more {
+        return frame;
+    }
+    frame.with_notice(Notice::warning(format!(
+        "the newest {} events are shown, there are more; shorten the range or ask for tags",
+        events.len()
+    )))
 }
 
 fn value_field(row: &SeriesRow, labels: BTreeMap<String, String>) -> Field {
@@ -90,6 +108,7 @@ fn unique_labels(rows: &[SeriesRow]) -> Vec<BTreeMap<String, String>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use statline_flight::EventRow;
     use statline_series::{Step, Timestamp};
 
     fn row(name: &str, start: i64, labels: &[(&str, &str)]) -> SeriesRow {
@@ -126,6 +145,28 @@ mod tests {
         assert_eq!(frames.iter().map(|frame| frame.name.as_str()).collect::<Vec<_>>(), ["a", "b"]);
         assert!(frames.iter().all(|frame| frame.meta.frame_type == Some(FrameType::TimeSeriesMulti)));
         assert!(series(&[], None).is_empty());
+    }
+
+    #[test]
+    fn events_are_the_table_that_annotations_are_made_of() {
+        let event = |time, title: &str, tags: &[&str]| EventRow {
+            id: 9_007_199_254_740_991,
+            time: Timestamp::from_millis(time),
+            title: title.to_owned(),
+            text: String::new(),
+            tags: tags.iter().map(|tag| (*tag).to_owned()).collect(),
+        };
+        let mut list = EventList { events: vec![event(5, "a", &["x", "host:web"]), event(7, "b", &[])], more: false };
+        let frame = events(&list);
+        let names: Vec<&str> = frame.fields.iter().map(|field| field.name.as_str()).collect();
+        assert_eq!(names, ["time", "title", "text", "tags", "id"]);
+        assert_eq!(frame.fields[0].time_ms_at(1), Some(7));
+        let first: Vec<_> = frame.fields[1..].iter().map(|field| field.text(0).unwrap()).collect();
+        assert_eq!(first, ["a", "", "x,host:web", "9007199254740991"]);
+        assert!(frame.meta.notices.is_empty());
+        list.more = true;
+        assert!(events(&list).meta.notices[0].text.starts_with("the newest 2 events are shown"));
+        assert_eq!(events(&EventList::default()).rows().unwrap(), 0);
     }
 
     #[test]

@@ -15,6 +15,13 @@ pub enum Query {
     },
     /// SQL, for PostgreSQL.
     Sql(SqlQuery),
+    /// What happened, from the sidecar.
+    Events {
+        /// What the events are tagged with; all events when there are none.
+        tags: Vec<String>,
+        /// Whether one of the tags is enough.
+        match_any: bool,
+    },
 }
 
 /// A query for PostgreSQL.
@@ -48,6 +55,8 @@ struct Json {
     raw_sql: String,
     format: Option<serde_json::Value>,
     timezone: String,
+    tags: Option<Vec<String>>,
+    match_any: Option<bool>,
 }
 
 impl Query {
@@ -71,7 +80,12 @@ impl Query {
                 }
                 Ok(Self::Sql(SqlQuery { text: json.raw_sql, format: format(json.format)?, timezone: json.timezone }))
             }
-            other => Err(QueryError::bad_request(format!("queryType is {other:?}; expected graphite or sql"))),
+            "events" => {
+                let tags = json.tags.unwrap_or_default().into_iter().map(|tag| tag.trim().to_owned());
+                let tags = tags.filter(|tag| !tag.is_empty()).collect();
+                Ok(Self::Events { tags, match_any: json.match_any.unwrap_or_default() })
+            }
+            other => Err(QueryError::bad_request(format!("queryType is {other:?}; expected graphite, sql or events"))),
         }
     }
 }
@@ -107,11 +121,23 @@ mod tests {
     }
 
     #[test]
+    fn events_are_asked_for_by_tags_or_all_of_them() {
+        let events = |tags: &[&str], match_any| {
+            Ok(Query::Events { tags: tags.iter().map(|tag| (*tag).to_owned()).collect(), match_any })
+        };
+        assert_eq!(read("events", "{}"), events(&[], false));
+        assert_eq!(read("events", r#"{"tags":null,"matchAny":null}"#), events(&[], false));
+        let asked = r#"{"queryType":"events","tags":["deploy"," host:a ",""],"matchAny":true,"target":"a.*"}"#;
+        assert_eq!(read("", asked), events(&["deploy", "host:a"], true));
+    }
+
+    #[test]
     fn what_is_wrong_with_a_query_is_said() {
         for (query_type, json, said) in [
             ("", "{}", "has no target"),
             ("sql", r#"{"rawSql":" "}"#, "has no rawSql"),
-            ("promql", "{}", "queryType is \"promql\"; expected graphite or sql"),
+            ("promql", "{}", "queryType is \"promql\"; expected graphite, sql or events"),
+            ("events", r#"{"tags":"deploy"}"#, "tags"),
             ("sql", r#"{"rawSql":"select 1","format":"logs"}"#, "format is \"logs\""),
         ] {
             let error = read(query_type, json).unwrap_err();
