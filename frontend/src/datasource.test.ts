@@ -56,6 +56,22 @@ describe('a query on its way to the backend', () => {
     expect(queries[1].rawSql).toBe("SELECT 1 WHERE name IN ('python','off_topic')");
   });
 
+  test("the tags of events are a tag for each of a variable's values", async () => {
+    const events: StatlineQuery = {
+      refId: 'A',
+      queryType: 'events',
+      tags: ['deploy', 'channel:$channel'],
+      matchAny: true,
+    };
+    const [query] = await sent([events], 'utc');
+    expect(query).toMatchObject({
+      queryType: 'events',
+      tags: ['deploy', 'channel:python', 'channel:off_topic'],
+      matchAny: true,
+    });
+    expect(events.tags).toEqual(['deploy', 'channel:$channel']);
+  });
+
   test('a query without a queryType is Graphite, and keeps what it has', async () => {
     const old = { refId: 'A', target: 'stats.$channel', textEditor: true } as StatlineQuery;
     const [query] = await sent([old], 'utc');
@@ -69,6 +85,7 @@ describe('which queries run', () => {
     ['an expression', graphite('a.b'), true],
     ['an expression without a queryType', { refId: 'A', target: 'a.b' }, true],
     ['a statement', sql('SELECT 1'), true],
+    ['events with no tags, which are all', { refId: 'A', queryType: 'events' }, true],
     ['an empty expression', graphite(' \n'), false],
     ['nothing at all', { refId: 'A' }, false],
     ['SQL whose statement is empty, whatever the other text', { ...graphite('a.b'), queryType: 'sql' }, false],
@@ -88,6 +105,9 @@ describe('what the rest of Grafana asks of the datasource', () => {
     const { datasource } = backendAnswering();
     expect(datasource.getQueryDisplayText({ ...sql('SELECT 1'), target: 'a.b' })).toBe('SELECT 1');
     expect(datasource.getQueryDisplayText({ refId: 'A', rawSql: 'SELECT 1', target: 'a.b' })).toBe('a.b');
+    expect(datasource.getQueryDisplayText({ refId: 'A', queryType: 'events', tags: ['bot', 'b'] })).toBe(
+      'events bot b'
+    );
   });
 
   test('Explore gets queries with their variables filled in, and this datasource', () => {
@@ -133,9 +153,11 @@ describe('what the rest of Grafana asks of the datasource', () => {
     });
   });
 
-  test('a new annotation is an SQL table', () => {
+  test('a new annotation asks for all events', () => {
     const { datasource } = backendAnswering();
-    expect(datasource.annotations.getDefaultQuery?.()).toMatchObject({ queryType: 'sql', format: 'table' });
+    const query = { refId: 'Anno', ...datasource.annotations.getDefaultQuery?.() };
+    expect(query).toMatchObject({ queryType: 'events', tags: [] });
+    expect(datasource.filterQuery(query)).toBe(true);
   });
 });
 
@@ -230,6 +252,12 @@ describe('query variables', () => {
       results: { B: { status: 400, error: 'relation "t" does not exist', frames: [] } },
     }));
     await expect(datasource.metricFindQuery(sql('SELECT name FROM t'))).rejects.toThrow('relation "t" does not exist');
+  });
+
+  test('events are no variable', async () => {
+    const { asked, datasource } = backendAnswering();
+    expect(await datasource.metricFindQuery({ refId: 'A', queryType: 'events' })).toEqual([]);
+    expect(asked).toEqual([]);
   });
 
   test('an empty query asks nothing', async () => {

@@ -19,9 +19,9 @@ import {
 import { DataSourceWithBackend, getTemplateSrv, type TemplateSrv } from '@grafana/runtime';
 import { type DataQuery } from '@grafana/schema';
 import { lastValueFrom, type Observable } from 'rxjs';
-import { addTagFilters, interpolateGraphite, interpolateSql } from './interpolation';
+import { addTagFilters, interpolateGraphite, interpolateSql, interpolateTags } from './interpolation';
 import { Resources } from './resources';
-import { queryMode, queryText, type StatlineOptions, type StatlineQuery } from './types';
+import { isComplete, queryMode, queryText, type StatlineOptions, type StatlineQuery } from './types';
 import {
   optionsFromFrames,
   optionsFromTexts,
@@ -48,7 +48,7 @@ export class StatlineDatasource extends DataSourceWithBackend<StatlineQuery, Sta
   readonly resources = new Resources((path, params) => this.getResource(path, params));
 
   annotations: AnnotationSupport<StatlineQuery> = {
-    getDefaultQuery: () => ({ queryType: 'sql', format: 'table', rawSql: '' }),
+    getDefaultQuery: () => ({ queryType: 'events', tags: [] }),
   };
 
   constructor(
@@ -65,7 +65,7 @@ export class StatlineDatasource extends DataSourceWithBackend<StatlineQuery, Sta
   }
 
   filterQuery(query: StatlineQuery): boolean {
-    return !query.hide && queryText(query).trim() !== '';
+    return !query.hide && isComplete(query);
   }
 
   getDefaultQuery(): Partial<StatlineQuery> {
@@ -77,11 +77,16 @@ export class StatlineDatasource extends DataSourceWithBackend<StatlineQuery, Sta
   }
 
   applyTemplateVariables(query: StatlineQuery, scopedVars: ScopedVars, filters?: AdHocVariableFilter[]): StatlineQuery {
-    if (queryMode(query) === 'sql') {
-      return { ...query, rawSql: interpolateSql(query.rawSql ?? '', scopedVars, this.templateSrv) };
+    switch (queryMode(query)) {
+      case 'sql':
+        return { ...query, rawSql: interpolateSql(query.rawSql ?? '', scopedVars, this.templateSrv) };
+      case 'events':
+        return { ...query, tags: interpolateTags(query.tags ?? [], scopedVars, this.templateSrv) };
+      case 'graphite': {
+        const target = interpolateGraphite(query.target ?? '', scopedVars, this.templateSrv);
+        return { ...query, target: addTagFilters(target, filters) };
+      }
     }
-    const target = interpolateGraphite(query.target ?? '', scopedVars, this.templateSrv);
-    return { ...query, target: addTagFilters(target, filters) };
   }
 
   interpolateVariablesInQueries(
@@ -116,7 +121,15 @@ export class StatlineDatasource extends DataSourceWithBackend<StatlineQuery, Sta
     if (!this.filterQuery({ ...query, hide: false })) {
       return [];
     }
-    return queryMode(query) === 'sql' ? this.sqlOptions(query, context) : this.graphiteOptions(query, context);
+    switch (queryMode(query)) {
+      case 'sql':
+        return this.sqlOptions(query, context);
+      case 'graphite':
+        return this.graphiteOptions(query, context);
+      case 'events':
+        // No variable's editor writes such a query.
+        return [];
+    }
   }
 
   async getTagKeys(options?: DataSourceGetTagKeysOptions<StatlineQuery>): Promise<MetricFindValue[]> {

@@ -1,4 +1,4 @@
-import { addTagFilters, interpolateGraphite, interpolateSql, splitGraphite } from './interpolation';
+import { addTagFilters, interpolateGraphite, interpolateSql, interpolateTags, splitGraphite } from './interpolation';
 import { templateSrvWith } from './testing/templateSrv';
 
 const templateSrv = templateSrvWith({
@@ -32,6 +32,24 @@ describe('variables in SQL', () => {
     expect(interpolateSql("$__timeGroup(t, '$__interval') -- $one", scopedVars, templateSrv)).toBe(
       "$__timeGroup(t, '10s') -- disk"
     );
+  });
+});
+
+describe("variables in events' tags", () => {
+  test.each([
+    ['a tag without a variable stays', ['deploy', 'env:live'], ['deploy', 'env:live']],
+    ['a single value stands where its variable stood', ['host:$one:1'], ['host:cpu:1']],
+    ['several values are a tag each', ['host:$many'], ['host:cpu', 'host:memory']],
+    ['two variables are every pair', ['$many-$many'], ['cpu-cpu', 'cpu-memory', 'memory-cpu', 'memory-memory']],
+    ['a written format wins', ['host:${many:csv}'], ['host:cpu,memory']],
+    ['what is empty or there already is dropped', [' ', 'cpu', '$one', '$single'], ['cpu']],
+  ])('%s', (_, tags, expected) => {
+    expect(interpolateTags(tags, undefined, templateSrv)).toEqual(expected);
+  });
+
+  test('no number of values makes a question without a bound', () => {
+    const values = Array.from({ length: 100 }, (_, value) => String(value));
+    expect(interpolateTags(['$a$a$a'], undefined, templateSrvWith({ a: values }))).toHaveLength(64);
   });
 });
 

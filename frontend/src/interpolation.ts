@@ -25,6 +25,30 @@ function doubleQuotes(value: string): string {
   return value.replace(/'/g, "''");
 }
 
+/** No text that is typed holds these: they part a variable's values, and what stands between variables. */
+const VARIABLE = '\u0001';
+const VALUE = '\u0002';
+
+/** The most tags that one tag with variables of several values becomes. */
+const MOST_TAGS = 64;
+
+/** Tags of events. One that holds a variable of several values becomes a tag for each of them. */
+export function interpolateTags(
+  tags: string[],
+  scopedVars: ScopedVars | undefined,
+  templateSrv: TemplateSrv
+): string[] {
+  const format = (value: VariableValue) => `${VARIABLE}${[value].flat().join(VALUE)}${VARIABLE}`;
+  const filled = tags.flatMap((tag) => {
+    const pieces = templateSrv.replace(tag, scopedVars, format).split(VARIABLE);
+    return pieces.reduce(
+      (begun, piece) => begun.flatMap((start) => piece.split(VALUE).map((value) => start + value)).slice(0, MOST_TAGS),
+      ['']
+    );
+  });
+  return [...new Set(filled.map((tag) => tag.trim()).filter((tag) => tag !== ''))];
+}
+
 export function interpolateGraphite(
   text: string,
   scopedVars: ScopedVars | undefined,

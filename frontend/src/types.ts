@@ -3,7 +3,7 @@
 import { type DataSourceJsonData } from '@grafana/data';
 import { type DataQuery } from '@grafana/schema';
 
-export type QueryMode = 'graphite' | 'sql';
+export type QueryMode = 'graphite' | 'sql' | 'events';
 
 export type SqlFormat = 'time_series' | 'table';
 
@@ -16,6 +16,10 @@ export interface StatlineQuery extends DataQuery {
   rawSql?: string;
   /** SQL only. Absent means `time_series`. */
   format?: SqlFormat;
+  /** Events only: the tags that they have. None, or absent, means all events. */
+  tags?: string[];
+  /** Events only: one of the tags is enough. */
+  matchAny?: boolean;
   /** The panel's time zone, an IANA name or `utc`; written by `query()` at every run, never stored. */
   timezone?: string;
 }
@@ -96,10 +100,22 @@ export interface SqlColumn {
 
 /** The language that a query is in; the one place that knows what an absent `queryType` means. */
 export function queryMode(query: Partial<StatlineQuery>): QueryMode {
-  return query.queryType === 'sql' ? 'sql' : 'graphite';
+  return query.queryType === 'sql' || query.queryType === 'events' ? query.queryType : 'graphite';
 }
 
 /** The text of the language that a query is in. */
 export function queryText(query: Partial<StatlineQuery>): string {
-  return (queryMode(query) === 'sql' ? query.rawSql : query.target) ?? '';
+  switch (queryMode(query)) {
+    case 'sql':
+      return query.rawSql ?? '';
+    case 'events':
+      return ['events', ...(query.tags ?? [])].join(' ');
+    case 'graphite':
+      return query.target ?? '';
+  }
+}
+
+/** Whether a query asks for anything. Without tags, all events are asked for. */
+export function isComplete(query: Partial<StatlineQuery>): boolean {
+  return queryText(query).trim() !== '';
 }

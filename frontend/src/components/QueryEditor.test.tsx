@@ -22,14 +22,22 @@ jest.mock('@grafana/ui', () => ({
   },
 }));
 
-function show(initial: StatlineQuery, Editor: typeof QueryEditor = QueryEditor) {
+function show(initial: StatlineQuery, Editor: typeof QueryEditor = QueryEditor, annotation?: object) {
   const { datasource } = backendAnswering();
   const onRunQuery = jest.fn();
   const shown = { query: initial, onRunQuery };
   function Panel() {
     const [query, setQuery] = useState(initial);
     shown.query = query;
-    return <Editor datasource={datasource} query={query} onChange={setQuery} onRunQuery={onRunQuery} />;
+    return (
+      <Editor
+        datasource={datasource}
+        query={query}
+        onChange={setQuery}
+        onRunQuery={onRunQuery}
+        annotation={annotation}
+      />
+    );
   }
   render(<Panel />);
   return shown;
@@ -97,6 +105,24 @@ test('the format is written and run when chosen; a stored statement without one 
   await choose('Table');
   expect(shown.query).toEqual({ refId: 'A', queryType: 'sql', rawSql: 'SELECT 1', format: 'table' });
   expect(shown.onRunQuery).toHaveBeenCalledTimes(1);
+});
+
+test('events are found by tags, all of them or any', async () => {
+  const shown = show({ refId: 'A', queryType: 'graphite', target: 'a.b' });
+  await choose('Events');
+  expect(shown.onRunQuery).toHaveBeenCalledTimes(1);
+  await userEvent.type(screen.getByLabelText('Tags'), 'deploy{Enter}env:$env{Enter}');
+  expect(shown.query).toEqual({ refId: 'A', queryType: 'events', target: 'a.b', tags: ['deploy', 'env:$env'] });
+  await userEvent.click(screen.getByRole('button', { name: 'Remove tag: deploy' }));
+  await userEvent.click(screen.getByRole('switch', { name: 'Match any' }));
+  expect(shown.query).toMatchObject({ tags: ['env:$env'], matchAny: true });
+  expect(shown.onRunQuery).toHaveBeenCalledTimes(5);
+});
+
+test("an annotation's statement is a table", async () => {
+  const shown = show({ refId: 'Anno', queryType: 'events', tags: [] }, QueryEditor, { name: 'Deployments' });
+  await choose('SQL');
+  expect(shown.query).toMatchObject({ queryType: 'sql', format: 'table' });
 });
 
 test('the macros are explained on demand', async () => {

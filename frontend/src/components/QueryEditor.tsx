@@ -1,21 +1,26 @@
-// The editor of a panel's query: a language, and that language's own editor. Each language keeps its text while the
-// other is shown.
+// The editor of a panel's or an annotation's query: a language, and that language's own editor. Each language keeps its
+// text while another is shown.
 import { type QueryEditorProps, type SelectableValue } from '@grafana/data';
 import { InlineField, RadioButtonGroup, Stack } from '@grafana/ui';
 import { type StatlineDatasource } from '../datasource';
-import { queryMode, type QueryMode, queryText, type StatlineOptions, type StatlineQuery } from '../types';
+import { isComplete, queryMode, type QueryMode, type StatlineOptions, type StatlineQuery } from '../types';
+import { EventsEditor } from './EventsEditor';
 import { GraphiteEditor } from './GraphiteEditor';
 import { LABEL_WIDTH } from './layout';
 import { SqlEditor } from './SqlEditor';
 
-export type Props = QueryEditorProps<StatlineDatasource, StatlineQuery, StatlineOptions>;
+export interface Props extends QueryEditorProps<StatlineDatasource, StatlineQuery, StatlineOptions> {
+  /** Grafana passes it where the query is an annotation's. */
+  annotation?: unknown;
+}
 
 const MODES: Array<SelectableValue<QueryMode>> = [
   { value: 'graphite', label: 'Graphite', description: 'Metrics, from the sidecar' },
   { value: 'sql', label: 'SQL', description: 'Rows, from PostgreSQL' },
+  { value: 'events', label: 'Events', description: 'Deployments, checks and the like, from the sidecar' },
 ];
 
-export function QueryEditor({ datasource, query, range, onChange, onRunQuery }: Props) {
+export function QueryEditor({ datasource, query, range, annotation, onChange, onRunQuery }: Props) {
   const mode = queryMode(query);
   const id = `statline-${query.refId}`;
 
@@ -27,10 +32,11 @@ export function QueryEditor({ datasource, query, range, onChange, onRunQuery }: 
   const changeMode = (queryType: QueryMode) => {
     const changed: StatlineQuery = { ...query, queryType };
     if (queryType === 'sql' && !changed.rawSql) {
-      changed.format ??= 'time_series';
+      // Annotations are made of rows.
+      changed.format ??= annotation ? 'table' : 'time_series';
     }
     onChange(changed);
-    if (queryText(changed).trim() !== '') {
+    if (isComplete(changed)) {
       onRunQuery();
     }
   };
@@ -40,11 +46,11 @@ export function QueryEditor({ datasource, query, range, onChange, onRunQuery }: 
       <InlineField label="Language" labelWidth={LABEL_WIDTH} htmlFor={`${id}-language`}>
         <RadioButtonGroup id={`${id}-language`} options={MODES} value={mode} onChange={changeMode} />
       </InlineField>
-      {mode === 'graphite' ? (
+      {mode === 'graphite' && (
         <GraphiteEditor id={id} resources={datasource.resources} query={query} range={range} onChange={change} />
-      ) : (
-        <SqlEditor id={id} resources={datasource.resources} query={query} onChange={change} />
       )}
+      {mode === 'sql' && <SqlEditor id={id} resources={datasource.resources} query={query} onChange={change} />}
+      {mode === 'events' && <EventsEditor id={id} query={query} onChange={change} />}
     </Stack>
   );
 }
