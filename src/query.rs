@@ -55,7 +55,7 @@ struct Json {
     raw_sql: String,
     format: Option<serde_json::Value>,
     timezone: String,
-    tags: Option<Vec<String>>,
+    tags: serde_json::Value,
     match_any: Option<bool>,
 }
 
@@ -80,14 +80,17 @@ impl Query {
                 }
                 Ok(Self::Sql(SqlQuery { text: json.raw_sql, format: format(json.format)?, timezone: json.timezone }))
             }
-            "events" => {
-                let tags = json.tags.unwrap_or_default().into_iter().map(|tag| tag.trim().to_owned());
-                let tags = tags.filter(|tag| !tag.is_empty()).collect();
-                Ok(Self::Events { tags, match_any: json.match_any.unwrap_or_default() })
-            }
+            "events" => Ok(Self::Events { tags: tags(json.tags)?, match_any: json.match_any.unwrap_or_default() }),
             other => Err(QueryError::bad_request(format!("queryType is {other:?}; expected graphite, sql or events"))),
         }
     }
+}
+
+fn tags(given: serde_json::Value) -> Result<Vec<String>, QueryError> {
+    let tags: Option<Vec<String>> = serde_json::from_value(given.clone())
+        .map_err(|_| QueryError::bad_request(format!("tags is {given}; expected a list of texts")))?;
+    let tags = tags.unwrap_or_default().into_iter().map(|tag| tag.trim().to_owned());
+    Ok(tags.filter(|tag| !tag.is_empty()).collect())
 }
 
 fn format(given: Option<serde_json::Value>) -> Result<Format, QueryError> {
@@ -115,6 +118,7 @@ mod tests {
         let graphite = Ok(Query::Graphite { target: "a.*".into(), timezone: String::new() });
         assert_eq!(read("", r#"{"target":"a.*"}"#), graphite);
         assert_eq!(read("graphite", r#"{"target":"a.*"}"#), graphite);
+        assert_eq!(read("", r#"{"target":"a.*","tags":"another datasource's"}"#), graphite);
         let sql = Ok(Query::Sql(SqlQuery { text: "select 1".into(), format: Format::Table, timezone: "utc".into() }));
         assert_eq!(read("sql", r#"{"rawSql":"select 1","format":"table","timezone":"utc"}"#), sql);
         assert_eq!(read("", r#"{"queryType":"sql","rawSql":"select 1","format":1,"timezone":"utc"}"#), sql);
@@ -137,7 +141,7 @@ mod tests {
             ("", "{}", "has no target"),
             ("sql", r#"{"rawSql":" "}"#, "has no rawSql"),
             ("promql", "{}", "queryType is \"promql\"; expected graphite, sql or events"),
-            ("events", r#"{"tags":"deploy"}"#, "tags"),
+            ("events", r#"{"tags":"deploy"}"#, "tags is \"deploy\"; expected a list of texts"),
             ("sql", r#"{"rawSql":"select 1","format":"logs"}"#, "format is \"logs\""),
         ] {
             let error = read(query_type, json).unwrap_err();
