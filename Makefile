@@ -16,13 +16,16 @@ PYTHON := $(VENV)/bin/python
 ONESHOT ?=
 ONLY ?=
 
+# How many cases of each property make fuzz tries.
+CASES ?= 20000
+
 # How many rounds of generated packets make conformance sends, and the seed of the first.
 ROUNDS ?= 40
 SEED ?= 1
 
 export STATLINE_PYTHON := $(CURDIR)/$(PYTHON)
 
-.PHONY: help demo test lint bench e2e conformance conformance-statsd conformance-clients dist fmt clean setup postgresql bins
+.PHONY: help demo test fuzz lint bench e2e conformance conformance-statsd conformance-clients dist fmt clean setup postgresql bins
 
 help: ## list the words
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | expand -t 12
@@ -33,6 +36,10 @@ demo: postgresql $(VENV)/.installed bins ## play a whole community's statistics;
 
 test: ## everything that CI runs
 	@tests/run.py
+
+# The properties of packets, streams, mapping files and snapshots, which make test tries 256 cases of.
+fuzz: ## try what no client should send; CASES of each property, ONLY=packet for those with that in their names
+	PROPTEST_CASES=$(CASES) cargo test --locked --release -p statline-statsd -p statlined --lib --bins --tests -- $(ONLY)
 
 lint: $(VENV)/.installed frontend/node_modules/.installed ## format, types, lints, licences
 	cargo fetch --locked --quiet
