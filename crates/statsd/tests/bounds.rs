@@ -53,7 +53,6 @@ fn assert_memory_is_bounded() {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
     let bytes = line.trim().strip_suffix(" kB").unwrap().parse::<u64>().unwrap() << 10;
-    println!("{} MB at most up to now", bytes >> 20);
     assert!(bytes < MOST_MEMORY, "{bytes} bytes");
 }
 
