@@ -16,7 +16,7 @@ use statline_harness::statlined::Options;
 use statline_harness::{Statlined, http};
 
 /// The longest that anything may take which happens with the next flush.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(90);
 /// How many series there were before the attack.
 const ESTABLISHED: u64 = 200;
 const NAMES_A_PACKET: u64 = 30;
@@ -41,8 +41,9 @@ impl Scale {
     }
 }
 
+/// While a million series are flushed, an answer may take a while.
 fn figure(statlined: &Statlined, name: &str) -> u64 {
-    http::figure(statlined.http(), name).unwrap() as u64
+    wait_until(name, PATIENCE, || http::figure(statlined.http(), name).ok()).unwrap() as u64
 }
 
 fn refused(statlined: &Statlined, reason: &str) -> u64 {
@@ -51,7 +52,8 @@ fn refused(statlined: &Statlined, reason: &str) -> u64 {
 
 /// The sum of a target's values in the last hour.
 fn total(statlined: &Statlined, target: &str) -> f64 {
-    let points = http::points(statlined.http(), target, "from=-60min&until=%2B10s").unwrap();
+    let points = || http::points(statlined.http(), target, "from=-60min&until=%2B10s").ok();
+    let points = wait_until(target, PATIENCE, points).unwrap();
     points.into_iter().map(|(_, _, value)| value).sum()
 }
 

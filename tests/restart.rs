@@ -74,9 +74,9 @@ fn a_gauge_keeps_its_level_over_a_stop_and_over_kill_9_and_goes_on_from_it() {
     await_flush(&statlined);
     for (round, is_killed) in [(1.0, false), (2.0, true), (3.0, true), (4.0, false)] {
         if is_killed {
-            statlined.kill().unwrap()
+            statlined.kill().unwrap();
         } else {
-            stop(statlined)
+            stop(statlined);
         }
         statlined = Statlined::start(&options).unwrap();
         await_flush(&statlined);
