@@ -16,13 +16,16 @@ PYTHON := $(VENV)/bin/python
 ONESHOT ?=
 ONLY ?=
 
+# How many cases of each property make fuzz tries.
+CASES ?= 20000
+
 # How many rounds of generated packets make conformance sends, and the seed of the first.
 ROUNDS ?= 40
 SEED ?= 1
 
 export STATLINE_PYTHON := $(CURDIR)/$(PYTHON)
 
-.PHONY: help demo test lint bench e2e conformance conformance-statsd conformance-clients dist fmt clean setup postgresql bins
+.PHONY: help demo test fuzz lint bench e2e conformance conformance-statsd conformance-clients dist fmt clean setup postgresql faketime bins
 
 help: ## list the words
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | expand -t 12
@@ -33,6 +36,10 @@ demo: postgresql $(VENV)/.installed bins ## play a whole community's statistics;
 
 test: ## everything that CI runs
 	@tests/run.py
+
+# The properties of packets, streams, mapping files and snapshots, which make test tries 256 cases of.
+fuzz: ## try what no client should send; CASES of each property, ONLY=packet for those with that in their names
+	PROPTEST_CASES=$(CASES) cargo test --locked --release -p statline-statsd -p statlined --lib --bins --tests -- $(ONLY)
 
 lint: $(VENV)/.installed frontend/node_modules/.installed ## format, types, lints, licences
 	cargo fetch --locked --quiet
@@ -83,12 +90,16 @@ fmt: $(VENV)/.installed ## format everything
 clean: ## remove what was built
 	rm -rf $(TARGET_DIR) dist $(VENV) frontend/node_modules benches/statsd/node_modules $(CONFORMANCE)/*/node_modules
 
-setup: postgresql $(VENV)/.installed frontend/node_modules/.installed \
+setup: postgresql faketime $(VENV)/.installed frontend/node_modules/.installed \
 	$(CONFORMANCE)/statsd/node_modules/.installed $(CONFORMANCE)/clients/node_modules/.installed
 
 # A server of our own is started from Debian's binaries; the cluster that the package makes is not used.
 postgresql:
 	@ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null || demo/install.sh postgresql
+
+# The test of jumping clocks is skipped without it.
+faketime:
+	@ls /usr/lib/*/faketime/libfaketimeMT.so.1 >/dev/null 2>&1 || demo/install.sh faketime || true
 
 $(VENV)/.installed: clients/python/pyproject.toml tests/requirements.txt
 	python3 -m venv $(VENV) || { demo/install.sh python3-venv; python3 -m venv $(VENV); }

@@ -43,6 +43,39 @@ pub fn get(server: SocketAddr, path: &str) -> Result<Answer, HarnessError> {
     ask(server, "GET", path, &[], "")
 }
 
+/// A figure of `/metrics`, with its labels if it has any; 0 when it is not there yet.
+///
+/// # Errors
+/// When there is no answer.
+pub fn figure(server: SocketAddr, name: &str) -> Result<f64, HarnessError> {
+    let text = get(server, "/metrics")?.body;
+    let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    Ok(value.and_then(|value| value.parse().ok()).unwrap_or(0.0))
+}
+
+/// The points of a target over a range such as `from=-10min&until=%2B10s`, as far as there are any: the series' name,
+/// the second, and the value.
+///
+/// # Errors
+/// When the target is not rendered.
+pub fn points(server: SocketAddr, target: &str, range: &str) -> Result<Vec<(String, i64, f64)>, HarnessError> {
+    let answer = get(server, &format!("/render?target={target}&{range}"))?;
+    if answer.status != 200 {
+        return Err(HarnessError::failed(format!("rendering {target}"), answer.body));
+    }
+    let json = answer.json();
+    let mut points = Vec::new();
+    for series in json.as_array().into_iter().flatten() {
+        let name = series["target"].as_str().unwrap_or_default();
+        for point in series["datapoints"].as_array().into_iter().flatten() {
+            if let (Some(value), Some(second)) = (point[0].as_f64(), point[1].as_i64()) {
+                points.push((name.to_owned(), second, value));
+            }
+        }
+    }
+    Ok(points)
+}
+
 /// Sends a form.
 ///
 /// # Errors
