@@ -36,10 +36,14 @@ struct Snapshot {
     gauges: Vec<(Saved<Gauge>, f64)>,
     timers: Vec<Saved<SavedTimer>>,
     sets: Vec<Saved<SavedSet>>,
-    timed: Vec<(u8, String, i64, f64, u32)>,
+    timed: Vec<SavedAtInstant>,
     events: Vec<Event>,
     mapped: mapping::Saved,
 }
+
+/// A family and a series, the end of the interval, the newest instant in it, what was counted, and for how many flushes
+/// nothing was added.
+type SavedAtInstant = (u8, String, i64, i64, f64, u32);
 
 /// A series, and what its open interval holds if anything.
 #[derive(Serialize, Deserialize)]
@@ -87,8 +91,8 @@ impl State {
             timed: self
                 .timed
                 .iter()
-                .map(|(key, AtInstant { value, idle })| {
-                    (key.family as u8, key.series.to_string(), key.timestamp.millis(), *value, *idle)
+                .map(|(key, AtInstant { value, newest, idle })| {
+                    (key.family as u8, key.series.to_string(), key.timestamp.millis(), newest.millis(), *value, *idle)
                 })
                 .collect(),
             events: self.events.clone(),
@@ -165,10 +169,11 @@ impl State {
                 }
             }
         }
-        for (family, series, timestamp, value, idle) in snapshot.timed {
+        for (family, series, timestamp, newest, value, idle) in snapshot.timed {
             let Some(family) = Family::ALL.get(usize::from(family)).copied() else { continue };
             let key = TimedKey { family, series: series.into(), timestamp: Timestamp::from_millis(timestamp) };
-            self.timed.insert(key, AtInstant { value, idle: if goes_on { idle } else { idle.max(1) } });
+            let newest = Timestamp::from_millis(newest);
+            self.timed.insert(key, AtInstant { value, newest, idle: if goes_on { idle } else { idle.max(1) } });
         }
         if goes_on {
             self.events = snapshot.events;
@@ -303,6 +308,7 @@ mod tests {
                 (0..3, 0..100_u32).prop_map(|(name, value)| format!("g{name}:{value}|g")),
                 (0..3, -9..9_i32).prop_map(|(name, delta)| format!("g{name}:{delta:+}|g")),
                 (0..3, 0..9_u32, 0..3_u32).prop_map(|(name, count, at)| format!("at{name}:{count}|c|T17000000{at}0")),
+                (0..2, 10..30_u32).prop_map(|(name, at)| format!("level{name}:{at}|g|T17000000{at}")),
             ], 1..60),
             divided_at in 0..60_usize,
         ) {

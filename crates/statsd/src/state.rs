@@ -46,6 +46,8 @@ pub(crate) struct Timed {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct AtInstant {
     pub(crate) value: f64,
+    /// The newest of the instants that clients named within the interval; of levels, that one's stays.
+    pub(crate) newest: Timestamp,
     /// For how many flushes nothing was added; 0 means that there is something to emit.
     pub(crate) idle: u32,
 }
@@ -273,15 +275,20 @@ impl State {
     /// Adds what happened at instants of their own.
     pub(crate) fn add_timed(&mut self, values: impl Iterator<Item = (TimedKey, f64)>) {
         for (mut key, value) in values {
-            key.timestamp = end_of_interval(key.timestamp, self.config.step);
+            let instant = key.timestamp;
+            key.timestamp = end_of_interval(instant, self.config.step);
             let has_room = self.timed.len() < self.limits.timed;
             match self.timed.get_mut(&key) {
                 Some(known) => {
-                    let is_counter = key.family == Family::Counter;
-                    known.value = if is_counter { saturating_add(known.value, value) } else { value };
+                    if key.family == Family::Counter {
+                        known.value = saturating_add(known.value, value);
+                    } else if instant >= known.newest {
+                        known.value = value;
+                    }
+                    known.newest = known.newest.max(instant);
                     known.idle = 0;
                 }
-                None if has_room => _ = self.timed.insert(key, AtInstant { value, idle: 0 }),
+                None if has_room => _ = self.timed.insert(key, AtInstant { value, newest: instant, idle: 0 }),
                 None => {
                     self.timed_refused += 1;
                     self.prefixes.refuse(&key.series, 1);
@@ -505,6 +512,8 @@ mod tests {
             (0..3, 0..100_u32).prop_map(|(name, value)| format!("set{name}:{value}|g")),
             (0..3, -9..9_i32).prop_map(|(name, delta)| format!("moved{name}:{delta:+}|g")),
             (0..3, 0..9_u32, 0..3_u32).prop_map(|(name, count, at)| format!("at{name}:{count}|c|T{at}")),
+            // A value tells its instant, so that two at one instant are the same.
+            (0..3, 0..30_u32).prop_map(|(name, at)| format!("level{name}:{at}|g|T{at}")),
         ]
     }
 
