@@ -247,3 +247,17 @@ fn every_sample_of_a_series_that_there_is_no_room_for_is_counted_and_blamed() {
     let blamed = server.state.offenders(1).remove(0);
     assert_eq!((blamed.prefix.as_str(), blamed.refused), ("attack.pod", 4 * 60 - 30));
 }
+
+#[test]
+#[ignore = "of the levels of one interval with timestamps, any may stay"]
+fn of_levels_at_instants_of_one_interval_the_newest_stays() {
+    let config = FlushConfig { step: Step::from_seconds(10).unwrap(), ..FlushConfig::default() };
+    let mut server = Server::new(config, &Limits::default());
+    for series in 0..20 {
+        server.receive(&format!("g{series}:1|g|T1700000001\ng{series}:2|g|T1700000002\ng{series}:3|g|T1700000003"));
+    }
+    let batch = server.flush();
+    for series in 0..20 {
+        assert_eq!(value(&batch, &format!("stats.gauges.g{series}")), 3.0, "g{series}");
+    }
+}
