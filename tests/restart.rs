@@ -95,8 +95,7 @@ fn a_gauge_keeps_its_level_over_a_stop_and_over_kill_9_and_goes_on_from_it() {
 }
 
 /// What is sent in the parts of one interval.
-fn packets(part: u32) -> Vec<String> {
-    let second = now() as i64;
+fn packets(part: u32, second: i64) -> Vec<String> {
     vec![
         format!("c:{}|c\nsampled:1|c|@0.25\nc{part}:{part}|c", part + 1),
         format!("t:{part}:{}:40|ms\nw:{part}|ms|@0.5\nt{part}:1|ms", part * 7 + 1),
@@ -147,7 +146,7 @@ fn an_interval_that_stops_divide_is_flushed_as_if_there_had_been_none() {
             let in_one = Statlined::start(&Options::new(whole.path(), "1h")).unwrap();
             for part in 0..=stops {
                 let statlined = Statlined::start(&Options::new(divided.path(), "1h")).unwrap();
-                let packets = packets(part);
+                let packets = packets(part, end - HOUR + 1);
                 send(&statlined, &packets);
                 send(&in_one, &packets);
                 stop(statlined);

@@ -229,3 +229,35 @@ fn samples_are_bounded_however_often_the_open_interval_is_looked_at() {
         limits.timer_samples_total
     );
 }
+
+#[test]
+#[ignore = "what a table takes and the state refuses is counted by series, and its prefix is not blamed"]
+fn every_sample_of_a_series_that_there_is_no_room_for_is_counted_and_blamed() {
+    let limits = Limits { series: 10, ..Limits::default() };
+    let mut server = Server::new(FlushConfig::default(), &limits);
+    let mut refused = 0;
+    for interval in 0..4 {
+        let packet: String = (0..20).map(|name| format!("attack.pod.i{interval}n{name}:1|c\n").repeat(3)).collect();
+        refused += server.receive(&packet).limited;
+        refused += server.state.absorb(&mut server.lane);
+        server.state.flush(STEP, END, &SelfFigures::default());
+    }
+    // Of four times 60 samples, 30 have found room.
+    assert_eq!(refused, 4 * 60 - 30);
+    let blamed = server.state.offenders(1).remove(0);
+    assert_eq!((blamed.prefix.as_str(), blamed.refused), ("attack.pod", 4 * 60 - 30));
+}
+
+#[test]
+#[ignore = "of the levels of one interval with timestamps, any may stay"]
+fn of_levels_at_instants_of_one_interval_the_newest_stays() {
+    let config = FlushConfig { step: Step::from_seconds(10).unwrap(), ..FlushConfig::default() };
+    let mut server = Server::new(config, &Limits::default());
+    for series in 0..20 {
+        server.receive(&format!("g{series}:1|g|T1700000001\ng{series}:2|g|T1700000002\ng{series}:3|g|T1700000003"));
+    }
+    let batch = server.flush();
+    for series in 0..20 {
+        assert_eq!(value(&batch, &format!("stats.gauges.g{series}")), 3.0, "g{series}");
+    }
+}
