@@ -85,7 +85,10 @@ impl Peer {
         let address = address.trim().parse().map_err(|error| format!("the null receiver said {address:?}: {error}"))?;
         let pid = child.id();
         let process = Process::Null { child, ask, answers };
-        Ok(Self { name: "null", address, pid, receivers: null::THREAD, process })
+        let peer = Self { name: "null", address, pid, receivers: null::THREAD, process };
+        // A thread takes its name after it has begun.
+        program::wait_until("the null receiver receiving", PATIENCE, || peer.must_receive(&peer.threads().ok()?).ok())?;
+        Ok(peer)
     }
 
     /// statlined with a store of its own, room for so many series, and so many bytes of the kernel's buffer.
