@@ -76,7 +76,8 @@ impl Part {
 /// Text for people, and the bars.
 pub type Measured = Result<(String, Vec<Bar>), Error>;
 
-/// The priority of everything that is measured, where the system allows it: above whatever else the machine does.
+/// The priority of everything that is measured, where the system allows it: above what else the machine does. Where Linux
+/// groups tasks by session (`kernel.sched_autogroup_enabled`), that is only what else the session does.
 const NICE: i32 = -15;
 
 fn main() -> ExitCode {

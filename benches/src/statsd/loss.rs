@@ -40,9 +40,10 @@ pub const ABOUT: &str = "\
 *null holds* is the rate, in packets a second, that the null receiver was found to hold without loss; where one sender could
 not make it lose any, what the sender could send. *lost* is out of *sent*, over all trials that count: those of 3 s, across a
 flush, in which the sender kept its pace, and just before and after which the null receiver lost nothing at the whole rate.
-*waited ms* is how long the threads that receive waited for a core, in the worst trial. In the overload, 64 KiB of kernel buffer meet as many packets as
-can be sent; *reported* are `statline_statsd_kernel_drops_total`, *unreported* what neither that nor
-`statline_statsd_packets_total` accounts for.";
+*waited ms* is how long the threads that receive waited for a core, in the worst trial.
+
+In the overload, 64 KiB of kernel buffer meet as many packets as can be sent; *reported* are
+`statline_statsd_kernel_drops_total`, *unreported* what neither that nor `statline_statsd_packets_total` accounts for.";
 
 const INTERVAL: Duration = Duration::from_secs(10);
 

@@ -11,7 +11,6 @@ use crate::procfs;
 use crate::report::{Bar, Table, median, progress};
 use crate::statsd::aggregate::Aggregator;
 use crate::statsd::peer::{Peer, RECEIVE_BUFFER};
-use crate::statsd::schedule;
 use crate::statsd::sender::{Pace, Sender};
 use crate::statsd::traffic::{Mix, Shape, Traffic};
 use crate::{Error, Measured};
@@ -118,16 +117,12 @@ fn daemon(traffic: &Traffic, table: &mut Table) -> Result<(), Error> {
     let pace = Pace { rate: Some(RATE), burst: 32, packets: traffic.len() };
     let (mut sent, mut flushes) = (0, Vec::new());
     for _ in 0..3 {
-        // A flush may take longer than an interval, the first one of new series above all.
-        let boundary = schedule::next_boundary(INTERVAL, Duration::ZERO);
-        schedule::sleep_until(boundary + Duration::from_millis(200));
-        peer.settle()?;
-        let closing = schedule::next_boundary(INTERVAL, Duration::ZERO);
+        // Sent just after a flush, so that the next one has them all.
+        peer.await_flush()?;
         sent += sender.send(traffic, pace)?.packets;
         peer.settle()?;
         let before = peer.threads()?;
-        schedule::sleep_until(closing + Duration::from_millis(500));
-        peer.settle()?;
+        peer.await_flush()?;
         flushes.push(peer.cpu_since(&before)?.others.as_secs_f64());
     }
     let counts = peer.counts()?;

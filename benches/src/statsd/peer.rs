@@ -85,7 +85,10 @@ impl Peer {
         let address = address.trim().parse().map_err(|error| format!("the null receiver said {address:?}: {error}"))?;
         let pid = child.id();
         let process = Process::Null { child, ask, answers };
-        Ok(Self { name: "null", address, pid, receivers: null::THREAD, process })
+        let peer = Self { name: "null", address, pid, receivers: null::THREAD, process };
+        // A thread takes its name after it has begun.
+        program::wait_until("the null receiver receiving", PATIENCE, || peer.must_receive(&peer.threads().ok()?).ok())?;
+        Ok(peer)
     }
 
     /// statlined with a store of its own, room for so many series, and so many bytes of the kernel's buffer.
@@ -102,7 +105,7 @@ impl Peer {
         let daemon = Statlined::start(&options)?;
         let (address, pid) = (daemon.statsd(), daemon.pid());
         let process = Process::Statlined { daemon, _store: store };
-        Ok(Self { name: "statlined", address, pid, receivers: "statsd-udp", process })
+        Ok(Self { name: "statlined", address, pid, receivers: "statsd-packets", process })
     }
 
     /// etsy's server on node, from `benches/statsd/node_modules`, that flushes to a sink which reads and forgets.
@@ -147,14 +150,24 @@ impl Peer {
     /// Binds the threads that receive to one core.
     ///
     /// # Errors
-    /// When the system does not allow it.
+    /// When the system does not allow it, or no thread is known to receive.
     pub fn pin(&self, core: usize) -> Result<(), Error> {
         let mut cores = CpuSet::new();
         cores.set(core);
-        for thread in self.threads()?.iter().filter(|thread| self.receives(thread)) {
+        let threads = self.threads()?;
+        self.must_receive(&threads)?;
+        for thread in threads.iter().filter(|thread| self.receives(thread)) {
             sched_setaffinity(Pid::from_raw(i32::try_from(thread.id)?), &cores)?;
         }
         Ok(())
+    }
+
+    /// A server whose threads were renamed would seem to receive for nothing.
+    fn must_receive(&self, threads: &[Thread]) -> Result<(), Error> {
+        if threads.iter().any(|thread| self.receives(thread)) {
+            return Ok(());
+        }
+        Err(format!("{} has no thread whose name begins with {:?}", self.name, self.receivers).into())
     }
 
     /// Stops it as a debugger would; packets pile up in the kernel.
@@ -193,10 +206,12 @@ impl Peer {
     /// What has been used since `before`.
     ///
     /// # Errors
-    /// When the server is gone.
+    /// When the server is gone, or no thread is known to receive.
     pub fn cpu_since(&self, before: &[Thread]) -> Result<Cpu, Error> {
         let mut cpu = Cpu::default();
-        for thread in self.threads()? {
+        let threads = self.threads()?;
+        self.must_receive(&threads)?;
+        for thread in threads {
             let earlier = before.iter().find(|earlier| earlier.id == thread.id);
             let used = thread.cpu.saturating_sub(earlier.map_or(Duration::ZERO, |earlier| earlier.cpu));
             if self.receives(&thread) {
@@ -259,6 +274,21 @@ impl Peer {
             }
             Process::Etsy { .. } => Err("statsd 0.9.0 does not tell what was dropped".into()),
         }
+    }
+
+    /// Waits until statlined has flushed and stored once more, and rests.
+    ///
+    /// # Errors
+    /// When it does not flush in time, or is another server.
+    pub fn await_flush(&self) -> Result<(), Error> {
+        let Process::Statlined { daemon, .. } = &self.process else {
+            return Err(format!("{} does not tell of its flushes", self.name).into());
+        };
+        let flushes = || metric(&http::get(daemon.http(), "/metrics")?.body, "statline_flushes_total");
+        // The counter is there after the first flush.
+        let before = flushes().unwrap_or(0);
+        program::wait_until("a flush of statlined", PATIENCE, || flushes().ok().filter(|now| *now > before))?;
+        self.settle()
     }
 
     /// What is in RAM now, and the most that was, in bytes.
