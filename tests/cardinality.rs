@@ -177,7 +177,7 @@ fn an_attack_with_distinct_names_costs_bounded_memory_and_nobody_elses_points() 
     let refusals = refused(&statlined, "series_limit");
     let least = names - max_series - dropped * NAMES_A_PACKET;
     // New names that a table has room for and the state has not are counted by series; each was sent once.
-    let late = figure(&statlined, "statline_statsd_refused_series_total");
+    let late = figure(&statlined, "statline_statsd_refused_lines_total");
     assert!(refusals + late >= least && refusals + late <= names, "{refusals} and {late} were refused of {names}");
     assert_eq!(figure(&statlined, "statline_statsd_limited_samples_total"), refusals, "no other limit was reached");
     let blamed = offenders(&statlined);

@@ -258,6 +258,7 @@ impl Flusher {
         metrics::gauge!("statline_flush_duration_seconds").set(self.last.took.as_secs_f64());
         metrics::gauge!("statline_statsd_series").set(self.state.series() as f64);
         metrics::counter!("statline_statsd_refused_timed_total").absolute(self.state.timed_refused());
+        metrics::counter!("statline_statsd_refused_events_total").absolute(self.state.events_refused());
         metrics::counter!("statline_flushes_total").increment(1);
         if self.last.failed_at.is_none() {
             metrics::gauge!("statline_flush_last_timestamp_seconds").set(at.millis() as f64 / 1000.0);
@@ -331,11 +332,14 @@ fn report_refused(appended: &Appended) {
     }
 }
 
-/// Says that names were refused since there are as many as there may be.
-fn report_limited(series: u64) {
-    if series > 0 {
-        metrics::counter!("statline_statsd_refused_series_total").increment(series);
-        tracing::warn!(series, "new names were refused, there are as many as statsd.max_series");
+/// Says that lines were refused since there are as many series as there may be.
+fn report_limited(lines: u64) {
+    if lines > 0 {
+        metrics::counter!("statline_statsd_refused_lines_total").increment(lines);
+        tracing::warn!(
+            lines,
+            "lines of new names were refused, there are as many names as there may be; the console's offenders says whose"
+        );
     }
 }
 

@@ -86,6 +86,7 @@ impl State {
         self.flush_timed(&mut points);
         self.flush_own(&mut points, figures);
         points.batch.events = std::mem::take(&mut self.events);
+        (self.open_samples, self.open_set_bytes) = (0, 0);
         self.flushes_since_sweep += 1;
         if self.flushes_since_sweep >= SWEEP_EVERY || self.was_full {
             self.sweep();

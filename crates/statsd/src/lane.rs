@@ -62,7 +62,8 @@ impl Lane {
         lock(&self.table).bytes() + cells + self.bound.capacity() * size_of::<Bound>()
     }
 
-    /// Moves what was counted since the last time into the state. Answers how many series found no room there.
+    /// Moves what was counted since the last time into the state. Answers how many lines were of series that found no room
+    /// there.
     pub(crate) fn drain_into(&mut self, state: &mut State, is_flush: bool) -> u64 {
         let (slots, was_full) = {
             let mut table = lock(&self.table);
@@ -109,11 +110,14 @@ impl Lane {
                 let bound = &mut self.bound[*slot as usize];
                 bound.family = *family;
                 bound.id = state.bind(*family, name).unwrap_or(UNBOUND);
+                if bound.id == UNBOUND {
+                    state.blame(name, drained.cells[*slot as usize].lines);
+                }
             }
         }
     }
 
-    /// Adds up what was counted. Answers how many series have no room.
+    /// Adds up what was counted. Answers how many lines were of series that have no room.
     fn merge(&mut self, state: &mut State, drained: &mut Interval, is_flush: bool) -> u64 {
         let idle_more = u8::from(is_flush);
         let mut refused = 0;
@@ -132,7 +136,7 @@ impl Lane {
             };
             if !found {
                 bound.id = UNBOUND;
-                refused += 1;
+                refused += u64::from(cell.lines);
             }
         }
         // Slots past the last cell were not touched.
@@ -140,7 +144,7 @@ impl Lane {
             bound.idle = bound.idle.saturating_add(idle_more);
         }
         state.add_timed(drained.timed.drain());
-        state.events.append(&mut drained.events);
+        state.add_events(&mut drained.events);
         refused
     }
 

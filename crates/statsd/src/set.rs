@@ -36,6 +36,11 @@ impl Set {
         self.members.iter().map(|member| &**member)
     }
 
+    /// The bytes of the members that are kept.
+    pub(crate) fn bytes(&self) -> usize {
+        self.members.iter().map(|member| member.len()).sum()
+    }
+
     /// The estimate, when it took the members' place.
     pub(crate) fn estimator(&self) -> Option<&Estimator> {
         self.many.as_deref()

@@ -78,6 +78,12 @@ pub struct State {
     pub(crate) removals: u64,
     /// Values with timestamps that found no room since the start.
     pub(crate) timed_refused: u64,
+    /// Events that found no room since the start.
+    pub(crate) events_refused: u64,
+    /// Samples of timers that the open interval keeps as they are.
+    pub(crate) open_samples: usize,
+    /// Bytes of the members of sets that the open interval keeps as they are.
+    pub(crate) open_set_bytes: usize,
 }
 
 impl State {
@@ -107,6 +113,9 @@ impl State {
             was_full: false,
             removals: 0,
             timed_refused: 0,
+            events_refused: 0,
+            open_samples: 0,
+            open_set_bytes: 0,
         })
     }
 
@@ -132,8 +141,8 @@ impl State {
 
     /// Takes over what a thread has counted, for a flush; the lane is empty after it, and knows the names it saw.
     ///
-    /// Answers how many series found no room under the limits. What was counted for them is dropped, so whoever asks
-    /// reports the number; [`State::offenders`] tells whose they are.
+    /// Answers how many lines were of series that found no room under the limits. What was counted for them is dropped, so
+    /// whoever asks reports the number; [`State::offenders`] tells whose they are.
     pub fn absorb(&mut self, lane: &mut Lane) -> u64 {
         lane.drain_into(self, true)
     }
@@ -239,7 +248,10 @@ impl State {
             timer.clear();
             return false;
         };
-        entry.value.timer.merge(timer, self.limits.timer_samples);
+        let kept_before = entry.value.timer.samples.len();
+        let room = (self.limits.timer_samples_total + kept_before).saturating_sub(self.open_samples);
+        entry.value.timer.merge(timer, self.limits.timer_samples.min(room));
+        self.open_samples = (self.open_samples + entry.value.timer.samples.len()).saturating_sub(kept_before);
         entry.lines = entry.lines.saturating_add(lines);
         true
     }
@@ -247,7 +259,13 @@ impl State {
     /// Takes a set's members; whether there is one of that number.
     pub(crate) fn add_set(&mut self, id: Id, set: Set, lines: u32) -> bool {
         let Some(entry) = self.sets.get_mut(id) else { return false };
+        let kept_before = entry.value.bytes();
         entry.value.merge(set, self.limits.set_members);
+        let room = (self.limits.set_bytes_total + kept_before).saturating_sub(self.open_set_bytes);
+        if entry.value.bytes() > room {
+            entry.value.estimate();
+        }
+        self.open_set_bytes = (self.open_set_bytes + entry.value.bytes()).saturating_sub(kept_before);
         entry.lines = entry.lines.saturating_add(lines);
         true
     }
@@ -297,6 +315,19 @@ impl State {
         }
     }
 
+    /// Takes events in, as many as the open interval may have.
+    pub(crate) fn add_events(&mut self, events: &mut Vec<Event>) {
+        let taken = self.limits.events.saturating_sub(self.events.len()).min(events.len());
+        self.events_refused += (events.len() - taken) as u64;
+        self.events.extend(events.drain(..taken));
+        events.clear();
+    }
+
+    /// Counts lines of a series that there is no room for.
+    pub(crate) fn blame(&mut self, series: &str, lines: u32) {
+        self.prefixes.refuse(series, u64::from(lines));
+    }
+
     pub(crate) fn take_refused(&mut self, prefixes: &mut Prefixes) {
         self.prefixes.take_refused(prefixes);
     }
@@ -333,6 +364,12 @@ impl State {
     #[must_use]
     pub const fn timed_refused(&self) -> u64 {
         self.timed_refused
+    }
+
+    /// Events that found no room since the start.
+    #[must_use]
+    pub const fn events_refused(&self) -> u64 {
+        self.events_refused
     }
 
     /// The prefixes that cost most: by the samples that were refused, then by their series.

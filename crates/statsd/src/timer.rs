@@ -118,6 +118,9 @@ impl Timer {
         if self.is_empty() {
             std::mem::swap(self, other);
             other.clear();
+            if self.samples.len() > most {
+                self.sum_up();
+            }
             return;
         }
         let weight = saturating_add(self.weight, other.weight);

@@ -182,7 +182,6 @@ fn what_many_timers_and_sets_hold_together_is_bounded_interval_after_interval() 
 }
 
 #[test]
-#[ignore = "the limit on events holds from look to look"]
 fn events_and_values_at_instants_are_bounded_however_often_the_open_interval_is_looked_at() {
     let limits = Limits { events: 100, timed: 100, ..Limits::default() };
     let mut server = Server::new(FlushConfig::default(), &limits);
@@ -203,7 +202,6 @@ fn events_and_values_at_instants_are_bounded_however_often_the_open_interval_is_
 }
 
 #[test]
-#[ignore = "the limits on all timers and sets hold from look to look"]
 fn samples_are_bounded_however_often_the_open_interval_is_looked_at() {
     // Each look leaves the thread's table empty; what the state has gathered is what must stay within the limit.
     let limits = Limits { timer_samples_total: 10_000, set_bytes_total: 100_000, ..Limits::default() };
@@ -231,7 +229,6 @@ fn samples_are_bounded_however_often_the_open_interval_is_looked_at() {
 }
 
 #[test]
-#[ignore = "what a table takes and the state refuses is counted by series, and its prefix is not blamed"]
 fn every_sample_of_a_series_that_there_is_no_room_for_is_counted_and_blamed() {
     let limits = Limits { series: 10, ..Limits::default() };
     let mut server = Server::new(FlushConfig::default(), &limits);
@@ -249,7 +246,6 @@ fn every_sample_of_a_series_that_there_is_no_room_for_is_counted_and_blamed() {
 }
 
 #[test]
-#[ignore = "of the levels of one interval with timestamps, any may stay"]
 fn of_levels_at_instants_of_one_interval_the_newest_stays() {
     let config = FlushConfig { step: Step::from_seconds(10).unwrap(), ..FlushConfig::default() };
     let mut server = Server::new(config, &Limits::default());
