@@ -39,7 +39,7 @@ pub const ABOUT: &str = "\
 
 *null holds* is the rate, in packets a second, that the null receiver was found to hold without loss; where one sender could
 not make it lose any, what the sender could send. *lost* is out of *sent*, over all trials that count: those of 3 s, across a
-flush, in which the sender kept its pace, and just before and after which the null receiver lost nothing at the whole rate.
+flush, in which the sender kept its pace, and just before and after which the null receiver lost nothing at the whole rate, as far as it could be sent.
 *waited ms* is how long the threads that receive waited for a core, in the worst trial.
 
 In the overload, 64 KiB of kernel buffer meet as many packets as can be sent; *reported* are
