@@ -176,7 +176,7 @@ fn an_attack_with_distinct_names_costs_bounded_memory_and_nobody_elses_points() 
     let dropped = figure(&statlined, "statline_statsd_kernel_drops_total");
     let refusals = refused(&statlined, "series_limit");
     let least = names - max_series - dropped * NAMES_A_PACKET;
-    // New names that a table has room for and the state has not are counted by series; each was sent once.
+    // New names that a table has room for and the state has not are counted by lines; each was sent once.
     let late = figure(&statlined, "statline_statsd_refused_lines_total");
     assert!(refusals + late >= least && refusals + late <= names, "{refusals} and {late} were refused of {names}");
     assert_eq!(figure(&statlined, "statline_statsd_limited_samples_total"), refusals, "no other limit was reached");
@@ -186,7 +186,7 @@ fn an_attack_with_distinct_names_costs_bounded_memory_and_nobody_elses_points() 
     assert!(figure(&statlined, "statline_statsd_series") <= max_series + 10);
     let memory = most_memory(&statlined);
     println!(
-        "{names} names in {:?}, {dropped} packets dropped by the kernel, {refusals} samples and {late} series refused; {} MB at most, {} MB before; blamed: {:?}",
+        "{names} names in {:?}, {dropped} packets dropped by the kernel, {refusals} samples and {late} lines refused; {} MB at most, {} MB before; blamed: {:?}",
         began.elapsed(),
         memory >> 20,
         before >> 20,

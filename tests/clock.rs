@@ -148,7 +148,6 @@ fn no_count_is_lost_or_doubled_when_the_clock_jumps_forth_and_back() {
 }
 
 #[test]
-#[ignore = "after the clock was set back, flushes take the place of those that were written at the same instants"]
 fn no_count_is_lost_when_the_clock_is_set_back_over_flushes_that_there_were() {
     let Some(library) = library() else {
         println!("skipped: libfaketime is not there; install Debian's package faketime");

@@ -3,7 +3,8 @@
 //!
 //! A flush that comes late closes one longer interval, and neither doubles nor loses any. When the clock is set back a
 //! little, nothing is flushed until it has passed the last flush again, so that no point is written over; samples are kept.
-//! When it is set back by more, flushes go on at the time that it now tells. Rates are over the time that has passed, which
+//! When it is set back by more than a minute, flushes go on at the time that it now tells, and what was flushed at the same
+//! instants before is written over. Rates are over the time that has passed, which
 //! the wall clock is not asked for when it jumps.
 //!
 //! At a stop the open interval is flushed, and what it holds is also written down: a start within the same interval goes on
@@ -30,8 +31,10 @@ use crate::receive::{ReceiveTotals, Receivers, Stopped};
 /// the last one was.
 const DEFAULT_MARKS: [&str; 2] = ["statsd.numStats", "stats.statsd.numStats"];
 
-/// By how many steps a clock may be behind the last flush before it is taken to have been set back.
+/// By how many steps a clock may be behind the last flush, and by how many milliseconds, before flushes go on at the time
+/// that it tells. Until then they wait for it.
 const SET_BACK_STEPS: i64 = 2;
+const SET_BACK_MILLIS: i64 = 60_000;
 
 /// Why flushing ended before it was told to, or did not end well.
 #[derive(Debug, Error)]
@@ -171,7 +174,11 @@ impl Flusher {
     fn notice_a_clock_set_back(&mut self) {
         let now = clock::now();
         let last = self.last.at.max(self.before);
-        let Some(last) = last.filter(|last| now.offset(self.step.millis() * SET_BACK_STEPS) < *last) else { return };
+        let Some(last) =
+            last.filter(|last| now.offset((self.step.millis() * SET_BACK_STEPS).max(SET_BACK_MILLIS)) < *last)
+        else {
+            return;
+        };
         tracing::warn!(%last, %now, "the clock was set back, flushes go on at the time that it tells");
         metrics::counter!("statline_clock_set_back_total").increment(1);
         self.before = None;

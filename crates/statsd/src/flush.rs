@@ -5,7 +5,7 @@
 //! the intervals that they belong to. The server's own figures come last. All other points of a flush carry the same
 //! instant.
 
-use std::sync::PoisonError;
+use std::sync::Mutex;
 
 use statline_series::{Batch, SeriesKey, SketchRow, Step, Timestamp};
 
@@ -76,13 +76,11 @@ impl State {
                 + self.own_keys.len(),
         );
         let registry = self.mapper.registry();
-        let mut registry = registry.lock().unwrap_or_else(PoisonError::into_inner);
-        self.emitted = self.flush_counters(&mut points, &mut registry)
-            + self.flush_timers(&mut points, &mut registry)
-            + self.flush_gauges(&mut points, &mut registry)
+        self.emitted = self.flush_counters(&mut points, &registry)
+            + self.flush_timers(&mut points, &registry)
+            + self.flush_gauges(&mut points, &registry)
             + self.flush_sets(&mut points);
-        mapped::flush(&mut registry, at, &mut points.batch);
-        drop(registry);
+        mapped::flush(&registry, at, &mut points.batch);
         self.flush_timed(&mut points);
         self.flush_own(&mut points, figures);
         points.batch.events = std::mem::take(&mut self.events);
@@ -94,7 +92,7 @@ impl State {
         points.batch
     }
 
-    fn flush_counters(&mut self, points: &mut Points, registry: &mut Registry) -> usize {
+    fn flush_counters(&mut self, points: &mut Points, registry: &Mutex<Registry>) -> usize {
         let forgets_idle = self.config.delete_counters;
         let names = &self.names.counter;
         let mut emitted = 0;
@@ -114,7 +112,7 @@ impl State {
         emitted
     }
 
-    fn flush_timers(&mut self, points: &mut Points, registry: &mut Registry) -> usize {
+    fn flush_timers(&mut self, points: &mut Points, registry: &Mutex<Registry>) -> usize {
         let forgets_idle = self.config.delete_timers;
         let Self { timers, names, config, scratch, .. } = self;
         let mut emitted = 0;
@@ -133,7 +131,7 @@ impl State {
         emitted
     }
 
-    fn flush_gauges(&mut self, points: &mut Points, registry: &mut Registry) -> usize {
+    fn flush_gauges(&mut self, points: &mut Points, registry: &Mutex<Registry>) -> usize {
         let Self { gauges, names, config, .. } = self;
         let mut emitted = 0;
         for (_, entry) in gauges.iter_mut() {

@@ -30,7 +30,7 @@ impl Mapper {
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, Registry> {
-        self.registry.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.registry)
     }
 
     pub(crate) fn set_rules(&mut self, rules: Option<Arc<Rules>>) {
@@ -72,34 +72,40 @@ impl Identity {
     }
 }
 
+/// Held for one metric at a time, so that a scrape never waits for a flush of a million series.
+fn lock(registry: &Mutex<Registry>) -> MutexGuard<'_, Registry> {
+    registry.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// Adds what was counted in an interval to the metric that it is mapped to. Refusals are counted by the registry.
-pub(crate) fn count(registry: &mut Registry, mapped: &Mapped, counter: Counter, now: Timestamp) {
+pub(crate) fn count(registry: &Mutex<Registry>, mapped: &Mapped, counter: Counter, now: Timestamp) {
     if counter.touched {
-        let _ = registry.count(mapped, counter.sum, now);
+        let _ = lock(registry).count(mapped, counter.sum, now);
     }
 }
 
 /// Sets and moves the metric that a gauge is mapped to.
-pub(crate) fn move_gauge(registry: &mut Registry, mapped: &Mapped, gauge: Gauge, now: Timestamp) {
+pub(crate) fn move_gauge(registry: &Mutex<Registry>, mapped: &Mapped, gauge: Gauge, now: Timestamp) {
     if !gauge.is_untouched() {
         let (set, delta) = gauge.parts();
-        let _ = registry.gauge(mapped, GaugeChange { set, delta }, now);
+        let _ = lock(registry).gauge(mapped, GaugeChange { set, delta }, now);
     }
 }
 
 /// Adds an interval's samples to the metric that a timer is mapped to.
-pub(crate) fn observe(registry: &mut Registry, mapped: &Mapped, timer: &Timer, now: Timestamp) {
+pub(crate) fn observe(registry: &Mutex<Registry>, mapped: &Mapped, timer: &Timer, now: Timestamp) {
     if timer.is_empty() {
         return;
     }
     let unit = if timer.is_duration { Unit::Milliseconds } else { Unit::Unknown };
     let many = timer.many.iter().flat_map(|many| many.sketch.bins());
     let many = many.map(|bin| (f64::midpoint(bin.lower, bin.upper), bin.weight));
-    let _ = registry.observe(mapped, unit, timer.observations().chain(many), now);
+    let _ = lock(registry).observe(mapped, unit, timer.observations().chain(many), now);
 }
 
 /// Takes the points of a flush out of the registry.
-pub(crate) fn flush(registry: &mut Registry, now: Timestamp, batch: &mut Batch) {
+pub(crate) fn flush(registry: &Mutex<Registry>, now: Timestamp, batch: &mut Batch) {
+    let mut registry = lock(registry);
     registry.expire(now);
     registry.points(now, batch);
 }
