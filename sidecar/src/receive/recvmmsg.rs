@@ -1,7 +1,7 @@
 //! Many datagrams in one system call, and what the kernel says beside them; and descriptors that this process was given.
 //!
-//! The only module with `unsafe` in it. Everything a call needs is laid out anew for it, so no pointer outlives the call,
-//! and only what that call filled is ever read: the entries beyond its count hold older packets.
+//! The only module with `unsafe` in it. What a call needs is laid out once, in boxes that do not move; only what a call
+//! filled is ever read, since the entries beyond its count hold older packets, and is put back before the next one.
 
 #![expect(unsafe_code, reason = "recvmmsg, socket options that no safe wrapper offers, inherited descriptors")]
 
@@ -39,13 +39,19 @@ pub enum Wait {
 
 /// Buffers for a batch of datagrams.
 pub struct PacketBatch {
-    bytes: Vec<u8>,
+    // In the order of dropping: pointers before what they point to.
+    headers: Box<[libc::mmsghdr]>,
+    _vectors: Box<[libc::iovec]>,
+    bytes: Box<[u8]>,
     max_packet_bytes: usize,
     stride: usize,
-    senders: Vec<libc::sockaddr_storage>,
-    controls: Vec<Control>,
+    senders: Box<[libc::sockaddr_storage]>,
+    _controls: Box<[Control]>,
     received: Vec<Received>,
 }
+
+// SAFETY: the pointers in it are to boxes that it owns, that nobody else refers to, and that do not move with it.
+unsafe impl Send for PacketBatch {}
 
 /// What a call said of one datagram.
 #[derive(Clone, Copy, Debug)]
@@ -90,14 +96,24 @@ impl PacketBatch {
     pub fn new(max_packet_bytes: usize) -> Self {
         // One cache line more than a multiple of 64, so that the buffers do not all begin in the same cache set.
         let stride = max_packet_bytes.next_multiple_of(128) + 64;
+        let mut bytes = vec![0; stride * BUFFERS].into_boxed_slice();
         // SAFETY: a socket address of zeros is the valid "unspecified family".
-        let no_sender: libc::sockaddr_storage = unsafe { mem::zeroed() };
+        let mut senders: Box<[libc::sockaddr_storage]> = vec![unsafe { mem::zeroed() }; BUFFERS].into();
+        let mut controls: Box<[Control]> = vec![Control::default(); BUFFERS].into();
+        let mut vectors: Box<[libc::iovec]> = bytes
+            .chunks_exact_mut(stride)
+            .map(|buffer| libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: max_packet_bytes })
+            .collect();
+        let places = vectors.iter_mut().zip(&mut senders).zip(&mut controls);
+        let headers = places.map(|((vector, sender), control)| header_of(vector, sender, control)).collect();
         Self {
-            bytes: vec![0; stride * BUFFERS],
+            headers,
+            _vectors: vectors,
+            bytes,
             max_packet_bytes,
             stride,
-            senders: vec![no_sender; BUFFERS],
-            controls: vec![Control::default(); BUFFERS],
+            senders,
+            _controls: controls,
             received: Vec::with_capacity(BUFFERS),
         }
     }
@@ -107,38 +123,25 @@ impl PacketBatch {
     /// # Errors
     /// The system's; `WouldBlock` when nothing came in time.
     pub fn receive(&mut self, socket: BorrowedFd<'_>, wait: Wait) -> io::Result<()> {
+        // The kernel has written into the headers that it used how long names and control messages are.
+        for header in self.headers.iter_mut().take(self.received.len()) {
+            header.msg_hdr.msg_namelen = length_of::<libc::sockaddr_storage>();
+            header.msg_hdr.msg_controllen = size_of::<Control>() as _;
+        }
         self.received.clear();
-        let mut buffers = self.bytes.chunks_exact_mut(self.stride);
-        let mut vectors: [libc::iovec; BUFFERS] = std::array::from_fn(|_| {
-            let buffer = buffers.next().map_or(&mut [][..], |buffer| &mut buffer[..self.max_packet_bytes]);
-            libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() }
-        });
-        let (mut vector, mut sender, mut control) =
-            (vectors.iter_mut(), self.senders.iter_mut(), self.controls.iter_mut());
-        let mut headers: [libc::mmsghdr; BUFFERS] = std::array::from_fn(|_| {
-            // SAFETY: a header of zeros and null pointers is valid: it asks for nothing.
-            let mut header: libc::mmsghdr = unsafe { mem::zeroed() };
-            if let (Some(vector), Some(sender), Some(control)) = (vector.next(), sender.next(), control.next()) {
-                header.msg_hdr.msg_iov = ptr::from_mut(vector);
-                header.msg_hdr.msg_iovlen = 1;
-                header.msg_hdr.msg_name = ptr::from_mut(sender).cast();
-                header.msg_hdr.msg_namelen = length_of::<libc::sockaddr_storage>();
-                header.msg_hdr.msg_control = ptr::from_mut(control).cast();
-                header.msg_hdr.msg_controllen = size_of::<Control>() as _;
-            }
-            header
-        });
         let flags = match wait {
             // Without it the call would wait for a full batch, and a lone packet would stick.
             Wait::ForOne => libc::MSG_WAITFORONE,
             Wait::No => libc::MSG_DONTWAIT,
         };
-        // SAFETY: each header points to a vector, a name and a control buffer of the lengths it states. All of them are
-        // borrowed mutably from `self` or live on this stack frame, no two overlap, and none is touched during the call.
-        let count =
-            unsafe { libc::recvmmsg(socket.as_raw_fd(), headers.as_mut_ptr(), BATCH, flags as _, ptr::null_mut()) };
+        // SAFETY: each header points to a vector, a name and a control buffer of the lengths it states, and each vector to a
+        // buffer of the length it states. All of them are in boxes that `self` owns and that no reference is held to during
+        // the call; no two overlap.
+        let count = unsafe {
+            libc::recvmmsg(socket.as_raw_fd(), self.headers.as_mut_ptr(), BATCH, flags as _, ptr::null_mut())
+        };
         let count = usize::try_from(count).map_err(|_| io::Error::last_os_error())?;
-        for header in headers.iter().take(count) {
+        for header in self.headers.iter().take(count) {
             self.received.push(Received {
                 length: (header.msg_len as usize).min(self.max_packet_bytes),
                 truncated: header.msg_hdr.msg_flags & libc::MSG_TRUNC != 0,
@@ -160,6 +163,19 @@ impl PacketBatch {
             },
         )
     }
+}
+
+/// A header that asks for one datagram, its sender, and what there is beside it.
+fn header_of(vector: &mut libc::iovec, sender: &mut libc::sockaddr_storage, control: &mut Control) -> libc::mmsghdr {
+    // SAFETY: a header of zeros and null pointers is valid: it asks for nothing.
+    let mut header: libc::mmsghdr = unsafe { mem::zeroed() };
+    header.msg_hdr.msg_iov = ptr::from_mut(vector);
+    header.msg_hdr.msg_iovlen = 1;
+    header.msg_hdr.msg_name = ptr::from_mut(sender).cast();
+    header.msg_hdr.msg_namelen = length_of::<libc::sockaddr_storage>();
+    header.msg_hdr.msg_control = ptr::from_mut(control).cast();
+    header.msg_hdr.msg_controllen = size_of::<Control>() as _;
+    header
 }
 
 /// The control messages of a received datagram: the drop counter, which the kernel leaves out while it is 0, and who sent it.
