@@ -5,8 +5,10 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime};
 
-use crate::clock;
+use statline_series::Timestamp;
 use statline_statsd::{Arrival, Parser, Reason, Refusal, Table};
+
+use crate::clock;
 
 use super::sender::Sender;
 use super::stats::{ByReason, REFUSALS_A_BATCH, ReceiveStats, ReceiveTotals, RefusedLine, excerpt};
@@ -19,12 +21,18 @@ pub struct Intake {
     refused: Vec<RefusedLine>,
     /// What arrivals are counted from; the same for all threads.
     started: Instant,
+    /// What the wall clock told, and when it was asked, in nanoseconds since `started`. Only events need it, so it is not
+    /// asked for each batch.
+    wall: Option<(Timestamp, u64)>,
 }
+
+/// How long it is until the wall clock is asked again, in nanoseconds.
+const ASK_CLOCK_EVERY: u64 = 1_000_000_000;
 
 impl Intake {
     /// A way into `table`.
     pub fn new(table: Arc<Mutex<Table>>, parser: Parser, stats: Arc<ReceiveStats>, started: Instant) -> Self {
-        Self { table, parser, stats, refused: Vec::with_capacity(REFUSALS_A_BATCH), started }
+        Self { table, parser, stats, refused: Vec::with_capacity(REFUSALS_A_BATCH), started, wall: None }
     }
 
     /// What the threads count.
@@ -35,7 +43,7 @@ impl Intake {
     /// Begins a batch, which is at its end when it is dropped.
     pub fn batch(&mut self) -> Batch<'_> {
         let order = u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        let arrival = Arrival { order, timestamp: clock::now() };
+        let arrival = Arrival { order, timestamp: self.timestamp_of(order) };
         Batch {
             table: self.table.lock().unwrap_or_else(PoisonError::into_inner),
             parser: &mut self.parser,
@@ -45,6 +53,17 @@ impl Intake {
             totals: ReceiveTotals::default(),
             by_reason: ByReason::default(),
         }
+    }
+}
+
+impl Intake {
+    /// The wall clock's instant of an arrival, within a second's setting of the clock.
+    fn timestamp_of(&mut self, order: u64) -> Timestamp {
+        let (told, asked) = match self.wall.filter(|(_, asked)| order.saturating_sub(*asked) < ASK_CLOCK_EVERY) {
+            Some(wall) => wall,
+            None => *self.wall.insert((clock::now(), order)),
+        };
+        told.offset(i64::try_from((order - asked.min(order)) / 1_000_000).unwrap_or(0))
     }
 }
 
