@@ -36,7 +36,7 @@ client.histogram('size', 20, ['kind:a']);
 client.distribution('latency', 0.5);
 client.set('users', 'alice');
 client.unique('users', 'bob');
-client.event(`${prefix} deployed`, 'version 1.2\nby alice', { alert_type: 'warning' }, { service: 'api' });
+client.event('deployed', 'version 1.2\nby alice', { alert_type: 'warning' }, { service: 'api' });
 client.check('up', client.CHECKS.WARNING, { hostname: 'web-1', message: 'slow' }, ['service:api']);
 
 client.close();

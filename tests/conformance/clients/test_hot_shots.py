@@ -52,6 +52,7 @@ def test_every_call_arrives_over_tcp(daemon):
 
 def test_an_event_is_stored(daemon):
     run_script("udp", daemon.port, "node.event")
-    event = daemon.event("node.event deployed")
+    # The client puts its prefix before titles, too.
+    event = daemon.event("node.event.deployed")
     assert event["data"] == "version 1.2\nby alice"
     assert {"service:api", "site:berlin"} <= set(event["tags"])
