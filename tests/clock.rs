@@ -93,6 +93,14 @@ impl Traffic {
     }
 }
 
+/// A daemon whose clock can be set.
+fn under_a_clock(library: &Path, directory: &Path) -> (Statlined, Clock) {
+    let clock = Clock::new(directory);
+    let mut options = Options::new(&directory.join("store"), "1s");
+    options.environment.extend(clock.environment(library));
+    (Statlined::start(&options).unwrap(), clock)
+}
+
 /// Waits for so many flushes more, the last of them at about the time that the daemon is told.
 fn await_flushes(statlined: &Statlined, count: f64, offset: f64) {
     let before = figure(statlined, "statline_flushes_total");
@@ -117,10 +125,7 @@ fn no_count_is_lost_or_doubled_when_the_clock_jumps_forth_and_back() {
         return;
     };
     let directory = tempfile::tempdir().unwrap();
-    let clock = Clock::new(directory.path());
-    let mut options = Options::new(&directory.path().join("store"), "1s");
-    options.environment.extend(clock.environment(&library));
-    let statlined = Statlined::start(&options).unwrap();
+    let (statlined, clock) = under_a_clock(&library, directory.path());
     let traffic_sent = Traffic::to(statlined.statsd());
     for offset in [0.0, HOUR, 0.0] {
         clock.set(offset);
@@ -154,10 +159,7 @@ fn no_count_is_lost_when_the_clock_is_set_back_over_flushes_that_there_were() {
         return;
     };
     let directory = tempfile::tempdir().unwrap();
-    let clock = Clock::new(directory.path());
-    let mut options = Options::new(&directory.path().join("store"), "1s");
-    options.environment.extend(clock.environment(&library));
-    let statlined = Statlined::start(&options).unwrap();
+    let (statlined, clock) = under_a_clock(&library, directory.path());
     let traffic_sent = Traffic::to(statlined.statsd());
     await_flushes(&statlined, 6.0, 0.0);
     clock.set(-5.0);

@@ -164,7 +164,7 @@ pub enum ConfigError {
         value: String,
     },
     /// Bins that do not ascend, or of which there are too many.
-    #[error("the bins of histogram {metric:?} must ascend, and there may be {MOST_BINS} of them")]
+    #[error("the bins of histogram {metric:?} must ascend, and be at most {MOST_BINS}")]
     Bins {
         /// The metric of the histogram.
         metric: String,
