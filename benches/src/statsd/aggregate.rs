@@ -38,6 +38,12 @@ impl Aggregator {
         table.receive(&mut self.parser, packet, Arrival::at(1), |_refused| {}).samples
     }
 
+    /// Adds up packets as a receiver does that took them together; answers how many samples were taken from them.
+    pub fn receive_all<'a>(&mut self, packets: usize, packet: impl Fn(usize) -> &'a [u8]) -> u64 {
+        let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
+        table.receive_all(&mut self.parser, packets, packet, Arrival::at(1), |_, _refused| {}).samples
+    }
+
     /// Closes an interval, as a flush does; answers how many points it gave. They are freed before it returns.
     pub fn close(&mut self) -> usize {
         self.flushes += 1;

@@ -30,7 +30,7 @@ pub struct NullArgs {
     #[arg(long, default_value = "127.0.0.1:0")]
     listen: SocketAddr,
     /// The kernel's receive buffer, in bytes
-    #[arg(long, default_value_t = 4 << 20)]
+    #[arg(long, default_value_t = 32 << 20)]
     receive_buffer: usize,
 }
 

@@ -17,7 +17,7 @@ use crate::procfs::{self, Thread};
 use crate::statsd::null;
 
 /// The kernel's buffer that statlined asks for by default, in bytes.
-pub const RECEIVE_BUFFER: usize = 4 << 20;
+pub const RECEIVE_BUFFER: usize = 32 << 20;
 
 /// How long a server may take to start, or to work off what it was sent: the first flush of a million series and its store
 /// take longest, the more so on a machine that does other things.

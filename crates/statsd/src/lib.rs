@@ -15,8 +15,6 @@
 //! The reference for what a line means and what a flush emits is etsy's statsd. Where its behaviour would crash, lie or
 //! grow without a bound, a line is refused with a [`Reason`] instead.
 
-#![forbid(unsafe_code)]
-
 pub mod config;
 pub mod counter;
 mod event;
@@ -32,6 +30,7 @@ mod mapped;
 pub mod mapping;
 mod names;
 pub mod number;
+mod prefetch;
 pub mod prefixes;
 mod quick;
 pub mod refusal;

@@ -7,6 +7,7 @@ use std::hash::BuildHasher;
 
 use foldhash::fast::RandomState;
 
+use crate::prefetch;
 use crate::table::Family;
 
 /// The number of a name within one table.
@@ -30,12 +31,9 @@ struct Bucket {
 
 const EMPTY_BUCKET: Bucket = Bucket { hash: 0, slot: EMPTY, start: 0, length: 0, family: Family::Counter };
 
-/// A search that has begun.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Begun {
-    hash: u64,
-    bucket: Bucket,
-}
+/// A search that has begun: the hash of a name.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Begun(u64);
 
 /// Names and their slots, which count up from 0.
 #[derive(Debug)]
@@ -77,22 +75,29 @@ impl Slots {
         self.find_hashed(self.hash(family, name), family, name)
     }
 
-    /// Begins to find a name: its hash, and what stands where the search for it begins. Several can be begun before the
-    /// first is ended, so that their memory is waited for together.
+    /// Begins to find a name: asks for the memory where the search for it begins. Several can be begun before the first is
+    /// ended, so that their memory is waited for together.
     #[inline]
     pub(crate) fn begin(&self, family: Family, name: &[u8]) -> Begun {
         let hash = self.hash(family, name);
-        Begun { hash, bucket: self.buckets[position(hash, self.buckets.len() - 1)] }
+        prefetch::element(&self.buckets, position(hash, self.buckets.len() - 1));
+        Begun(hash)
     }
 
-    /// The slot of a name that [`Slots::begin`] began to find. Names that were put in meanwhile may be missed.
+    /// Asks for the memory of what a search that has begun will most likely find; answers its slot.
     #[inline]
-    pub(crate) fn end(&self, begun: &Begun, family: Family, name: &[u8]) -> Option<Slot> {
-        let Begun { hash, bucket } = begun;
-        if self.is_of(bucket, *hash, family, name) {
-            return Some(bucket.slot);
-        }
-        if bucket.slot == EMPTY { None } else { self.find_hashed(*hash, family, name) }
+    pub(crate) fn expect(&self, begun: Begun) -> Slot {
+        let bucket = &self.buckets[position(begun.0, self.buckets.len() - 1)];
+        let start = bucket.start as usize;
+        prefetch::element(&self.text, start);
+        prefetch::element(&self.text, start + usize::from(bucket.length));
+        bucket.slot
+    }
+
+    /// The slot of a name that [`Slots::begin`] began to find.
+    #[inline]
+    pub(crate) fn end(&self, begun: Begun, family: Family, name: &[u8]) -> Option<Slot> {
+        self.find_hashed(begun.0, family, name)
     }
 
     #[inline]
@@ -196,7 +201,7 @@ mod tests {
             for (name, family) in names {
                 let family = Family::ALL[family];
                 let known = slots.find(family, name.as_bytes());
-                prop_assert_eq!(slots.end(&slots.begin(family, name.as_bytes()), family, name.as_bytes()), known);
+                prop_assert_eq!(slots.end(slots.begin(family, name.as_bytes()), family, name.as_bytes()), known);
                 prop_assert_eq!(known, model.get(&(family, name.clone())).copied());
                 if known.is_none() {
                     let slot = slots.insert(family, name.as_bytes()).unwrap();

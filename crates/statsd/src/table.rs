@@ -5,6 +5,7 @@
 //! intervals is all that a thread ever waits for.
 
 use std::collections::HashMap;
+use std::mem;
 
 use foldhash::fast::RandomState;
 use memchr::memchr;
@@ -13,6 +14,7 @@ use statline_series::{Event, Timestamp};
 use crate::gauge::{Arrival, Gauge};
 use crate::line::{Outcome, Sample, Value};
 use crate::number::saturating_add;
+use crate::prefetch;
 use crate::prefixes::Prefixes;
 use crate::quick::{self, QuickLine};
 use crate::set::Set;
@@ -114,8 +116,21 @@ impl PacketCounts {
 
 /// How many lines are read before the first of them is added up, so that the memory of their series is waited for together.
 const LINES_AHEAD: usize = 16;
-/// With fewer bytes than these there are too few lines for that to be worth it.
-const MANY_LINES: usize = 128;
+
+/// A place in packets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Place {
+    packet: usize,
+    byte: usize,
+}
+
+/// A line of the short form that was read ahead.
+#[derive(Clone, Copy, Debug)]
+struct Ahead<'a> {
+    at: Place,
+    line: QuickLine<'a>,
+    name: Begun,
+}
 
 /// Whether a name that is known is read as itself: without Graphite's tags a `;` must be dropped, though names with other
 /// tags have one.
@@ -145,58 +160,75 @@ impl Table {
         arrival: Arrival,
         mut refused: impl FnMut(Refusal),
     ) -> PacketCounts {
-        let mut counts = PacketCounts::default();
-        let mut start = 0;
-        while start < packet.len() {
-            if packet.len() - start >= MANY_LINES {
-                start = self.receive_ahead(parser, packet, start, arrival, &mut counts, &mut refused);
-            } else if let Some(line) = quick::read(&packet[start..])
-                && let Some(slot) = self.slots.find(line.family, line.name).filter(|_| is_name(&line, parser))
-            {
-                self.add_quick(slot, &line, parser.grammar().gauge_deltas, arrival);
-                counts.lines += 1;
-                counts.samples += 1;
-                start += line.length;
-            } else {
-                start = self.receive_line(parser, packet, start, arrival, &mut counts, &mut refused);
-            }
-        }
-        counts
+        self.receive_all(parser, 1, |_| packet, arrival, |_, refusal| refused(refusal))
     }
 
-    /// Takes in a few lines that begin at `start`, reading them all before the first is added up; answers where the next
-    /// one begins.
-    fn receive_ahead(
+    /// Reads as many packets as there are, which `packet` gives by their number, and adds up what is in them. `refused`
+    /// hears of each value that was not taken, and which packet it was in.
+    pub fn receive_all<'a>(
         &mut self,
         parser: &mut Parser,
-        packet: &[u8],
-        mut start: usize,
+        packets: usize,
+        packet: impl Fn(usize) -> &'a [u8],
+        arrival: Arrival,
+        mut refused: impl FnMut(usize, Refusal),
+    ) -> PacketCounts {
+        let mut counts = PacketCounts::default();
+        let (mut some, mut others) = ([const { None }; LINES_AHEAD], [const { None }; LINES_AHEAD]);
+        let (mut lines, mut later) = (&mut some, &mut others);
+        let mut place = Place::default();
+        let mut found = self.look_ahead(packets, &packet, &mut place, lines);
+        loop {
+            // What is asked for comes while the lines behind these are read.
+            self.expect(&lines[..found]);
+            let is_full = found == LINES_AHEAD;
+            let mut found_later = if is_full { self.look_ahead(packets, &packet, &mut place, later) } else { 0 };
+            let astray = self.add_ahead(parser, &packet, &lines[..found], arrival, &mut counts, &mut refused);
+            if let Some(next) = astray {
+                place = next;
+                found_later = self.look_ahead(packets, &packet, &mut place, later);
+            } else if !is_full {
+                if place.packet == packets {
+                    return counts;
+                }
+                let mut refused = |refusal| refused(place.packet, refusal);
+                place.byte =
+                    self.receive_line(parser, packet(place.packet), place.byte, arrival, &mut counts, &mut refused);
+                found_later = self.look_ahead(packets, &packet, &mut place, later);
+            }
+            found = found_later;
+            mem::swap(&mut lines, &mut later);
+        }
+    }
+
+    /// Adds up lines that were read ahead. When one of them turns out to be another line than it looked, the rest is left,
+    /// and the answer is where to read on.
+    #[inline]
+    fn add_ahead<'a>(
+        &mut self,
+        parser: &mut Parser,
+        packet: &impl Fn(usize) -> &'a [u8],
+        lines: &[Option<Ahead<'a>>],
         arrival: Arrival,
         counts: &mut PacketCounts,
-        refused: &mut impl FnMut(Refusal),
-    ) -> usize {
-        let mut ahead = [None; LINES_AHEAD];
-        let found = self.look_ahead(&packet[start..], &mut ahead);
-        for (line, begun) in ahead[..found].iter().flatten() {
-            let known = self.slots.end(begun, line.family, line.name);
+        refused: &mut impl FnMut(usize, Refusal),
+    ) -> Option<Place> {
+        for Ahead { at, line, name } in lines.iter().flatten() {
+            let known = self.slots.end(*name, line.family, line.name);
             if let Some(slot) = known.filter(|_| is_name(line, parser)) {
                 self.add_quick(slot, line, parser.grammar().gauge_deltas, arrival);
                 counts.lines += 1;
                 counts.samples += 1;
-                start += line.length;
                 continue;
             }
-            let next = self.receive_line(parser, packet, start, arrival, counts, refused);
-            if next != start + line.length {
-                // The name reaches over the end of a line.
-                return next;
+            let mut refused = |refusal| refused(at.packet, refusal);
+            let next = self.receive_line(parser, packet(at.packet), at.byte, arrival, counts, &mut refused);
+            if next != at.byte + line.length {
+                // The name reached over the end of a line.
+                return Some(Place { byte: next, ..*at });
             }
-            start = next;
         }
-        if found < LINES_AHEAD && start < packet.len() {
-            start = self.receive_line(parser, packet, start, arrival, counts, refused);
-        }
-        start
+        None
     }
 
     /// Takes in the line that begins at `start`, whatever it is; answers where the next one begins.
@@ -229,17 +261,54 @@ impl Table {
         (end + 1).min(packet.len())
     }
 
-    /// Reads the lines of the short form that a text begins with, and begins to find their names; answers how many.
+    /// Reads the lines of the short form that come next, and begins to find their names. Answers how many; `place` is then
+    /// behind them, at the next byte there is.
     #[inline]
-    fn look_ahead<'a>(&self, text: &'a [u8], ahead: &mut [Option<(QuickLine<'a>, Begun)>; LINES_AHEAD]) -> usize {
-        let mut start = 0;
-        for (found, place) in ahead.iter_mut().enumerate() {
-            let Some(line) = text.get(start..).and_then(quick::read) else { return found };
-            start += line.length;
-            let begun = self.slots.begin(line.family, line.name);
-            *place = Some((line, begun));
+    fn look_ahead<'a>(
+        &self,
+        packets: usize,
+        packet: &impl Fn(usize) -> &'a [u8],
+        place: &mut Place,
+        ahead: &mut [Option<Ahead<'a>>; LINES_AHEAD],
+    ) -> usize {
+        let mut found = 0;
+        while place.packet < packets {
+            let text = packet(place.packet);
+            while place.byte < text.len() {
+                if found == LINES_AHEAD {
+                    return found;
+                }
+                let Some(line) = quick::read(&text[place.byte..]) else { return found };
+                ahead[found] = Some(Ahead { at: *place, line, name: self.slots.begin(line.family, line.name) });
+                found += 1;
+                place.byte += line.length;
+            }
+            *place = Place { packet: place.packet + 1, byte: 0 };
         }
-        LINES_AHEAD
+        found
+    }
+
+    /// Asks for the memory of the series that lines are most likely of.
+    #[inline]
+    fn expect(&self, ahead: &[Option<Ahead<'_>>]) {
+        let mut slots = [0; LINES_AHEAD];
+        let mut has_others = false;
+        for (slot, Ahead { line, name, .. }) in slots.iter_mut().zip(ahead.iter().flatten()) {
+            *slot = self.slots.expect(*name);
+            prefetch::element(&self.open.cells, *slot as usize);
+            has_others |= line.family != Family::Counter;
+        }
+        if !has_others {
+            return;
+        }
+        for (slot, Ahead { line, .. }) in slots.iter().zip(ahead.iter().flatten()) {
+            let at = self.open.cells.get(*slot as usize).map_or(0, |cell| cell.at as usize);
+            match line.family {
+                Family::Gauge => prefetch::element(&self.open.gauges, at),
+                Family::Timer => prefetch::element(&self.open.timers, at),
+                Family::Counter | Family::Set => {}
+            }
+        }
     }
 
     #[inline]
@@ -549,8 +618,11 @@ mod tests {
                 ],
                 0..60,
             ),
+            packet_lines in 1..20_usize,
         ) {
-            let (mut together, mut alone) = (Table::new(Limits::default()), Table::new(Limits::default()));
+            let tables = || Table::new(Limits::default());
+            let (mut together, mut by_packet, mut alone) = (tables(), tables(), tables());
+            let packets: Vec<String> = lines.chunks(packet_lines).map(|lines| lines.join("\n")).collect();
             for _ in 0..2 {
                 let (counts, reasons) = receive(&mut together, &lines.join("\n"));
                 let mut expected = (PacketCounts::default(), Vec::new());
@@ -561,8 +633,25 @@ mod tests {
                     expected.0.bad += one.bad;
                     expected.1.append(&mut refused);
                 }
-                prop_assert_eq!((counts, reasons), expected);
+                prop_assert_eq!((counts, &reasons), (expected.0, &expected.1));
+
+                let mut parser = Parser::new(&Limits::default(), Grammar::default());
+                let mut refused: Vec<(usize, Reason)> = Vec::new();
+                let counts = by_packet.receive_all(
+                    &mut parser,
+                    packets.len(),
+                    |number| packets[number].as_bytes(),
+                    Arrival::at(1),
+                    |packet, refusal| refused.push((packet, refusal.reason)),
+                );
+                prop_assert!(refused.is_sorted_by_key(|(packet, _)| *packet));
+                prop_assert_eq!(counts, expected.0);
+                prop_assert_eq!(refused.into_iter().map(|(_, reason)| reason).collect::<Vec<_>>(), expected.1);
             }
+            for (family, name) in (0..by_packet.series()).map(|slot| by_packet.slots.name(slot as Slot)) {
+                prop_assert!(alone.slots.find(family, name.as_bytes()).is_some());
+            }
+            prop_assert_eq!(by_packet.series(), alone.series());
             for slot in 0..alone.series() {
                 let (family, name) = alone.slots.name(slot as Slot);
                 let other = together.slots.find(family, name.as_bytes()).unwrap();

@@ -162,7 +162,7 @@ impl Default for Statsd {
             unix_stream: Vec::new(),
             unix_mode: Mode(0o666),
             receivers: 1,
-            receive_buffer: 4 << 20,
+            receive_buffer: 32 << 20,
             max_packet_bytes: 65_535,
             max_connections: 1024,
             idle_timeout: Span::from_secs(600),

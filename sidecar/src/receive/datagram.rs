@@ -4,6 +4,7 @@
 //! taken once a batch; the only other one who takes it is a flush, for the length of a swap.
 
 use std::io::ErrorKind;
+use std::mem;
 use std::net::{Ipv4Addr, Ipv6Addr, Shutdown};
 use std::os::fd::AsFd;
 use std::sync::Arc;
@@ -15,7 +16,7 @@ use socket2::Socket;
 
 use super::drops::Drops;
 use super::intake::Intake;
-use super::recvmmsg::{self, PacketBatch, Wait};
+use super::recvmmsg::{self, Packet, PacketBatch, Wait};
 use super::stats::ReceiveTotals;
 use crate::repeater::Feed;
 
@@ -27,6 +28,19 @@ const LONGEST_DRAIN: Duration = Duration::from_secs(1);
 
 /// How long to wait after an error of the system, so that one that lasts does not take a whole core.
 const PAUSE_AFTER_ERROR: Duration = Duration::from_millis(10);
+
+/// How long a thread lets packets gather before it asks for more, at most.
+const LONGEST_GATHERING: Duration = Duration::from_millis(10);
+
+/// The most that is expected to come, in bytes of the kernel's memory a second: 350,000 packets of 1,400 bytes, which is
+/// more than one sender on this machine could send.
+const FASTEST_BYTES: f64 = 0.8e9;
+
+/// How many packets must be expected to gather for it to be worth a wait.
+const WORTH_GATHERING: f64 = 4.0;
+
+/// More time than this between two batches says no more of how fast packets come.
+const LONGEST_GAP: Duration = Duration::from_millis(20);
 
 /// What becomes of packets that come while the last ones are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +62,46 @@ pub struct DatagramSocket {
     pub drops: Drops,
 }
 
+/// How long to let packets gather.
+///
+/// To wake a thread costs more than to receive a packet and to count what is in it. So while packets come fast, a thread
+/// that has taken what there was sleeps until about a full batch will be there. In that time no more may come than the
+/// kernel's buffer has room for.
+#[derive(Debug)]
+struct Gathering {
+    /// In seconds.
+    longest: f64,
+    /// Packets a batch, and seconds from one batch to the next: means that forget an eighth with each batch.
+    packets: f64,
+    seconds: f64,
+    /// When the last batch had been taken in.
+    at: Instant,
+}
+
+impl Gathering {
+    /// What is right for a buffer of so many bytes, of which half may fill up.
+    fn new(buffer: usize) -> Self {
+        #[expect(clippy::cast_precision_loss, reason = "far below 2^53")]
+        let longest = (buffer as f64 / 2.0 / FASTEST_BYTES).min(LONGEST_GATHERING.as_secs_f64());
+        Self { longest, packets: 0.0, seconds: 0.0, at: Instant::now() }
+    }
+
+    /// Counts a batch that was taken in; answers how long to let the next one gather, if that is worth it.
+    fn after(&mut self, packets: usize, now: Instant) -> Option<Duration> {
+        let gap = now.saturating_duration_since(mem::replace(&mut self.at, now)).min(LONGEST_GAP);
+        #[expect(clippy::cast_precision_loss, reason = "a batch is small")]
+        let (count, full) = (packets as f64, PacketBatch::MOST as f64);
+        self.packets += (count - self.packets) / 8.0;
+        self.seconds += (gap.as_secs_f64() - self.seconds) / 8.0;
+        if packets == PacketBatch::MOST {
+            return None;
+        }
+        let time = (4.0 * full * self.seconds / self.packets).min(self.longest);
+        let is_worth_it = time * self.packets >= WORTH_GATHERING * self.seconds;
+        is_worth_it.then(|| Duration::from_secs_f64(time))
+    }
+}
+
 /// What a receiver thread works with.
 pub struct Receiver {
     socket: Socket,
@@ -59,6 +113,7 @@ pub struct Receiver {
     feed: Option<Feed>,
     /// Whether the last call failed, which is logged once for a run of failures.
     is_failing: bool,
+    gathering: Gathering,
     stop: Arc<AtomicBool>,
 }
 
@@ -72,6 +127,7 @@ impl Receiver {
         stop: Arc<AtomicBool>,
     ) -> Self {
         let DatagramSocket { socket, at_stop, drops } = socket;
+        let gathering = Gathering::new(socket.recv_buffer_size().unwrap_or(0));
         Self {
             socket,
             at_stop,
@@ -80,6 +136,7 @@ impl Receiver {
             drops,
             feed,
             is_failing: false,
+            gathering,
             stop,
         }
     }
@@ -88,7 +145,11 @@ impl Receiver {
     /// coming when it gave that up, which would be lost.
     pub fn run(mut self) -> bool {
         while !self.stop.load(Ordering::Acquire) {
-            self.receive(Wait::ForOne);
+            if self.receive(Wait::ForOne)
+                && let Some(time) = self.gathering.after(self.batch.len(), Instant::now())
+            {
+                thread::sleep(time);
+            }
             self.drops.remember();
         }
         if self.at_stop == AtStop::Refuse {
@@ -150,18 +211,23 @@ impl Receiver {
     }
 
     fn take_in(&mut self) {
+        let packets = &self.batch;
         let mut batch = self.intake.batch();
-        for packet in self.batch.packets() {
+        for packet in packets.packets() {
             batch.totals.packets += 1;
             batch.totals.bytes += packet.bytes.len() as u64;
             if let Some(dropped) = packet.dropped {
                 batch.totals.kernel_drops += self.drops.advance(dropped);
             }
-            let end = if packet.truncated { end_of_whole_lines(packet.bytes) } else { packet.bytes.len() };
-            batch.lines(&packet.bytes[..end], 0, || packet.sender());
-            if packet.truncated {
-                batch.cut_line(&packet.bytes[end..], end, || packet.sender());
-            }
+        }
+        batch.packets(
+            packets.len(),
+            |number| whole_lines(packets.packet(number)),
+            |number| packets.packet(number).sender(),
+        );
+        for packet in packets.packets().filter(|packet| packet.truncated) {
+            let end = whole_lines(packet).len();
+            batch.cut_line(&packet.bytes[end..], end, || packet.sender());
         }
         drop(batch);
         if let Some(feed) = &self.feed {
@@ -170,7 +236,53 @@ impl Receiver {
     }
 }
 
-/// Of a packet that was cut, the lines before the cut can be read.
-fn end_of_whole_lines(packet: &[u8]) -> usize {
-    packet.iter().rposition(|byte| *byte == b'\n').map_or(0, |newline| newline + 1)
+/// What of a packet can be read: all of it, or when it was cut, the lines before the cut.
+#[inline]
+fn whole_lines(packet: Packet<'_>) -> &[u8] {
+    if !packet.truncated {
+        return packet.bytes;
+    }
+    let end = packet.bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |newline| newline + 1);
+    &packet.bytes[..end]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The last answer after so many batches of `packets`, one each `micros`.
+    fn gathering(buffer: usize, packets: usize, micros: u64) -> Option<Duration> {
+        let mut gathering = Gathering::new(buffer);
+        let mut now = gathering.at;
+        let mut answer = None;
+        for _ in 0..100 {
+            now += Duration::from_micros(micros);
+            answer = gathering.after(packets, now);
+        }
+        answer
+    }
+
+    #[test]
+    fn packets_gather_while_they_come_fast_and_there_is_room_for_them() {
+        const LARGE: usize = 64 << 20;
+        for (buffer, packets, micros, expected) in [
+            // 100,000 a second: 256 of them.
+            (LARGE, 1, 10, Some(2560)),
+            (LARGE, 10, 100, Some(2560)),
+            // 1,000 a second: as long as may be.
+            (LARGE, 1, 1000, Some(10_000)),
+            // 200 a second are not worth it, and an idle socket even less.
+            (LARGE, 1, 5000, None),
+            (LARGE, 1, 1_000_000, None),
+            // More wait already.
+            (LARGE, PacketBatch::MOST, 100, None),
+            // What a system gives without being asked: half of it is full after 133 µs.
+            (212_992, 1, 10, Some(133)),
+            (212_992, 1, 100, None),
+            (0, 1, 1, None),
+        ] {
+            let time = gathering(buffer, packets, micros).map(|time| time.as_micros());
+            assert_eq!(time, expected, "{buffer} bytes, {packets} packets each {micros} µs");
+        }
+    }
 }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime};
 
 use statline_series::Timestamp;
-use statline_statsd::{Arrival, Parser, Reason, Refusal, Table};
+use statline_statsd::{Arrival, PacketCounts, Parser, Reason, Refusal, Table};
 
 use crate::clock;
 
@@ -87,6 +87,26 @@ impl Batch<'_> {
             by_reason[refusal.reason as usize] += 1;
             note(refused, lines, position, refusal, &sender);
         });
+        self.count(counts);
+    }
+
+    /// Takes in as many packets of whole lines as there are, which `packet` gives by their number, and `sender` who sent
+    /// them.
+    pub fn packets<'p>(
+        &mut self,
+        packets: usize,
+        packet: impl Fn(usize) -> &'p [u8],
+        sender: impl Fn(usize) -> Sender,
+    ) {
+        let Self { table, parser, refused, by_reason, .. } = self;
+        let counts = table.receive_all(parser, packets, &packet, self.arrival, |number, refusal| {
+            by_reason[refusal.reason as usize] += 1;
+            note(refused, packet(number), 0, refusal, &|| sender(number));
+        });
+        self.count(counts);
+    }
+
+    fn count(&mut self, counts: PacketCounts) {
         self.totals.lines += counts.lines;
         self.totals.samples += counts.samples;
         self.totals.bad_lines += counts.bad;

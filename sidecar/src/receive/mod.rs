@@ -89,7 +89,7 @@ impl Default for ReceiveConfig {
             unix_stream: Vec::new(),
             unix_mode: 0o666,
             threads: 1,
-            receive_buffer: 4 << 20,
+            receive_buffer: 32 << 20,
             max_packet_bytes: 65_535,
             max_connections: 1024,
             idle_timeout: Duration::from_mins(10),

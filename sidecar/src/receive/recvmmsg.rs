@@ -92,6 +92,9 @@ impl Packet<'_> {
 }
 
 impl PacketBatch {
+    /// How many datagrams a call takes at most.
+    pub const MOST: usize = BUFFERS;
+
     /// Buffers for datagrams of up to `max_packet_bytes`.
     pub fn new(max_packet_bytes: usize) -> Self {
         // One cache line more than a multiple of 64, so that the buffers do not all begin in the same cache set.
@@ -151,17 +154,27 @@ impl PacketBatch {
         Ok(())
     }
 
+    /// How many datagrams the last call took.
+    pub const fn len(&self) -> usize {
+        self.received.len()
+    }
+
+    /// One of the datagrams of the last call.
+    #[inline]
+    pub fn packet(&self, number: usize) -> Packet<'_> {
+        let received = &self.received[number];
+        Packet {
+            bytes: &self.bytes[number * self.stride..][..received.length],
+            truncated: received.truncated,
+            dropped: received.beside.dropped,
+            address: &self.senders[number],
+            process: received.beside.sender,
+        }
+    }
+
     /// The datagrams of the last call.
     pub fn packets(&self) -> impl Iterator<Item = Packet<'_>> {
-        self.received.iter().zip(self.bytes.chunks_exact(self.stride)).zip(&self.senders).map(
-            |((received, buffer), address)| Packet {
-                bytes: &buffer[..received.length],
-                truncated: received.truncated,
-                dropped: received.beside.dropped,
-                address,
-                process: received.beside.sender,
-            },
-        )
+        (0..self.len()).map(|number| self.packet(number))
     }
 }
 
