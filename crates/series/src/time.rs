@@ -81,6 +81,12 @@ impl Step {
         None => unreachable!(),
     };
 
+    /// The longest step.
+    pub const MAX: Self = match Self::from_millis(i64::MAX) {
+        Some(step) => step,
+        None => unreachable!(),
+    };
+
     /// From milliseconds; `None` unless positive.
     #[must_use]
     pub const fn from_millis(millis: i64) -> Option<Self> {

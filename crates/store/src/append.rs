@@ -13,7 +13,7 @@ use statline_series::point::Row;
 use statline_series::{Batch, Event, Kind, SeriesKey, SketchRow, TimeRange, Timestamp};
 
 use crate::catalogue::{self, Catalogue};
-use crate::config::millis;
+use crate::config::{EmbeddedConfig, millis};
 use crate::embedded::Inner;
 use crate::events::EventLog;
 use crate::index::Index;
@@ -81,7 +81,9 @@ struct Resolver<'a> {
     births: &'a mut Births,
     /// The first number that was never given.
     first_new: SeriesId,
-    /// The instants that are taken, both included.
+    config: &'a EmbeddedConfig,
+    now: Timestamp,
+    /// From here on any series takes points.
     oldest: Timestamp,
     newest: Timestamp,
     max_series: usize,
@@ -98,7 +100,7 @@ impl Resolver<'_> {
         timestamp: Timestamp,
         refused: &mut Refused,
     ) -> Option<SeriesId> {
-        if timestamp < self.oldest {
+        if timestamp < self.oldest && self.is_too_old(form, key, timestamp) {
             refused.too_old += 1;
             return None;
         }
@@ -128,6 +130,13 @@ impl Resolver<'_> {
         };
         self.births.add(id, form, key, kind);
         Some(id)
+    }
+
+    fn is_too_old(&self, form: Form, key: &SeriesKey, timestamp: Timestamp) -> bool {
+        let schemas = &self.config.schemas;
+        let known = self.index.id(form, key).and_then(|id| self.index.get(id)).map(|entry| entry.rule);
+        let rule = schemas.rule(known.unwrap_or_else(|| schemas.rule_of(key)));
+        timestamp < self.config.horizon_of(rule, self.now)
     }
 
     /// The points of a batch that can be taken.
@@ -266,7 +275,9 @@ impl Inner {
     /// What can be taken of a batch, with the numbers of the series.
     fn take(&self, appender: &Appender, batch: &Batch, births: &mut Births, appended: &mut Appended) -> Taken {
         let now = self.config.clock.now();
-        let oldest = now.offset(-millis(self.config.retention));
+        let schemas = &self.config.schemas;
+        let oldest = now.offset(-schemas.shortest_retention().min(millis(self.config.max_late)));
+        let oldest_event = now.offset(-schemas.longest_retention());
         let newest = now.offset(millis(self.config.max_ahead));
         let (points, sketches) = {
             let index = self.index.read();
@@ -274,6 +285,8 @@ impl Inner {
                 index: &index,
                 births,
                 first_new: appender.next_series,
+                config: &self.config,
+                now,
                 oldest,
                 newest,
                 max_series: self.config.max_series,
@@ -282,7 +295,7 @@ impl Inner {
             let points = resolver.points(&batch.rows, &mut appended.refused);
             (points, resolver.sketches(&batch.sketches, &mut appended.refused_sketches))
         };
-        let admitted = self.events.read().admit(&batch.events, oldest, newest);
+        let admitted = self.events.read().admit(&batch.events, oldest_event, newest);
         appended.points = points.len() as u64;
         appended.sketches = sketches.len() as u64;
         appended.events = admitted.new.len() as u64;
@@ -313,7 +326,10 @@ impl Inner {
         let mut index = self.index.write();
         for event in events {
             match event {
-                catalogue::Event::Born { id, form, kind, key } => index.insert(id, form, key, kind),
+                catalogue::Event::Born { id, form, kind, key } => {
+                    let rule = self.config.schemas.rule_of(&key);
+                    index.insert(id, form, key, kind, rule);
+                }
                 catalogue::Event::Kind { id, kind } => index.set_kind(id, kind),
                 catalogue::Event::Gone { id } => index.remove(id),
             }

@@ -22,8 +22,10 @@ use statline_series::TimeRange;
 use crate::bytes::Malformed;
 use crate::manifest::BlockMeta;
 use crate::points::Points;
+use crate::rollup::Rollups;
+use crate::rollup_chunk::Columns;
 use crate::sketch_column::Sketches;
-use crate::{Form, SeriesId, StoreError, chunk, sketch_chunk};
+use crate::{Form, SeriesId, StoreError, chunk, rollup_chunk, sketch_chunk};
 
 pub(crate) const DIRECTORY: &str = "blocks";
 
@@ -240,6 +242,30 @@ impl StoredBlock {
         self.meta.range
     }
 
+    /// The same block under another entry of the manifest.
+    pub(crate) fn with_meta(&self, meta: BlockMeta) -> Self {
+        Self { meta, keyspace: self.keyspace.clone() }
+    }
+
+    /// Whether series of a policy may be in it. A block that was filed by other schemas may hold any.
+    pub(crate) const fn may_hold(&self, policy: u32, schemas: u32) -> bool {
+        self.meta.policy == policy || self.meta.filed_by != schemas
+    }
+
+    /// Pushes the rollups of a series whose slots begin in a range. Nothing is pushed unless all of them pass their checks.
+    pub(crate) fn read_rollups(
+        &self,
+        id: SeriesId,
+        range: TimeRange,
+        wanted: Columns,
+        out: &mut Rollups,
+    ) -> Result<(), ChunkError> {
+        if let Some(bytes) = self.chunk(id)? {
+            rollup_chunk::decode(id, &bytes, (range.from.millis(), range.until.millis()), wanted, out)?;
+        }
+        Ok(())
+    }
+
     /// Pushes the points of a series that are in a range. Nothing is pushed unless all of them pass their checks.
     pub(crate) fn read(&self, id: SeriesId, range: TimeRange, out: &mut Points) -> Result<(), ChunkError> {
         if let Some(bytes) = self.chunk(id)? {
@@ -280,7 +306,19 @@ mod tests {
 
     fn meta(id: u64) -> BlockMeta {
         let range = TimeRange::new(Timestamp::from_millis(0), Timestamp::from_millis(1000));
-        BlockMeta { id, tier: 0, range, series: 1, points: 1, bytes: 1, sketches: 0, sketch_bytes: 0 }
+        BlockMeta {
+            id,
+            order: id,
+            step: None,
+            policy: 0,
+            filed_by: 0,
+            range,
+            series: 1,
+            points: 1,
+            bytes: 1,
+            sketches: 0,
+            sketch_bytes: 0,
+        }
     }
 
     fn write(blocks: &Blocks, id: u64) -> StoredBlock {

@@ -9,7 +9,7 @@ use pco::{ChunkConfig, data_types::Number};
 
 use crate::bytes::{Malformed, Reader, put_signed, put_varint};
 use crate::points::Points;
-use crate::{SeriesId, sketch_chunk};
+use crate::{SeriesId, rollup_chunk, sketch_chunk};
 
 /// A chunk of points, version 1.
 const VERSION: u8 = 1;
@@ -107,7 +107,7 @@ fn encode_irregular_times(times: &[i64]) -> Result<(u8, Vec<u8>), Malformed> {
     Ok(if compressed.len() < distances.len() { (TIMES_PCO, compressed) } else { (TIMES_DISTANCES, distances) })
 }
 
-fn encode_values(out: &mut Vec<u8>, values: &[f64]) -> Result<(), Malformed> {
+pub(crate) fn encode_values(out: &mut Vec<u8>, values: &[f64]) -> Result<(), Malformed> {
     let first = values.first().copied().unwrap_or(f64::NAN);
     if values.iter().all(|value| value.to_bits() == first.to_bits()) {
         out.push(VALUES_SAME);
@@ -125,12 +125,12 @@ fn encode_values(out: &mut Vec<u8>, values: &[f64]) -> Result<(), Malformed> {
     Ok(())
 }
 
-fn compress<T: Number>(numbers: &[T]) -> Result<Vec<u8>, Malformed> {
+pub(crate) fn compress<T: Number>(numbers: &[T]) -> Result<Vec<u8>, Malformed> {
     let config = ChunkConfig::default().with_compression_level(PCO_LEVEL);
     simple_compress(numbers, &config).map_err(|_| Malformed("its numbers cannot be compressed"))
 }
 
-fn decompress<T: Number>(bytes: &[u8], count: usize) -> Result<Vec<T>, Malformed> {
+pub(crate) fn decompress<T: Number>(bytes: &[u8], count: usize) -> Result<Vec<T>, Malformed> {
     let numbers = simple_decompress(bytes).map_err(|_| Malformed("its numbers cannot be decompressed"))?;
     if numbers.len() == count { Ok(numbers) } else { Err(Malformed("it holds another number of points than it names")) }
 }
@@ -165,7 +165,7 @@ pub(crate) fn decode(id: SeriesId, chunk: &[u8], from: i64, until: i64, out: &mu
 
 /// The instants of the first and the last point, or sketch, of a chunk, and how many there are.
 pub(crate) fn span(id: SeriesId, chunk: &[u8]) -> Result<(i64, i64, usize), Malformed> {
-    let (mut reader, count) = open(id, chunk, &[VERSION, sketch_chunk::VERSION])?;
+    let (mut reader, count) = open(id, chunk, &[VERSION, rollup_chunk::VERSION, sketch_chunk::VERSION])?;
     let times = decode_times(&mut reader, count)?;
     match (times.first(), times.last()) {
         (Some(first), Some(last)) => Ok((*first, *last, count)),

@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use statline_series::{Event, Step, Timestamp};
 
 use crate::StoreError;
+use crate::schema::{Rule, Schemas};
 
 /// The longest block. Heads count milliseconds from the start of their window in 32 bits.
 const LONGEST_BLOCK: Duration = Duration::from_hours(24 * 32);
@@ -18,12 +19,14 @@ const LONGEST_BLOCK: Duration = Duration::from_hours(24 * 32);
 pub struct EmbeddedConfig {
     /// The directory, made when it is absent.
     pub path: PathBuf,
-    /// The finest step of regular answers. Default 10 s.
-    pub resolution: Step,
+    /// Which tiers series have. Default `10s:6h,1m:6d,10m:5y` for all.
+    pub schemas: Schemas,
     /// The span of one block. Default 2 h.
     pub block_length: Duration,
-    /// How long points, sketches and events are kept. Default 365 d.
-    pub retention: Duration,
+    /// How late a point or a sketch may come, if it would still be kept. Default: as late as that.
+    pub max_late: Duration,
+    /// Whether a thread cuts, rolls up, merges and drops blocks by itself. Default true.
+    pub background: bool,
     /// The most series of points at a time; points of further ones are refused. Default 1,000,000.
     pub max_series: usize,
     /// The most series of sketches at a time; sketches of further ones are refused. Default 100,000.
@@ -50,15 +53,12 @@ impl EmbeddedConfig {
     /// The defaults, in a directory.
     #[must_use]
     pub fn at(path: impl Into<PathBuf>) -> Self {
-        const TEN_SECONDS: Step = match Step::from_seconds(10) {
-            Some(step) => step,
-            None => unreachable!(),
-        };
         Self {
             path: path.into(),
-            resolution: TEN_SECONDS,
+            schemas: Schemas::default(),
             block_length: Duration::from_hours(2),
-            retention: Duration::from_hours(24 * 365),
+            max_late: Duration::MAX,
+            background: true,
             max_series: 1_000_000,
             max_sketch_series: 100_000,
             max_events: 100_000,
@@ -78,25 +78,12 @@ impl EmbeddedConfig {
     pub fn check(&self) -> Result<(), StoreError> {
         let bad = |text: String| Err(StoreError::BadConfig(text));
         let block = millis(self.block_length);
-        if block < self.resolution.millis() || self.block_length > LONGEST_BLOCK {
+        let common = self.schemas.common_step(Step::MAX);
+        if block < common.millis() || self.block_length > LONGEST_BLOCK || block % common.millis() != 0 {
             return bad(format!(
-                "the block length is between the resolution ({} s) and 32 days, got {} s",
-                self.resolution.seconds(),
+                "the block length is a multiple of every finest step ({} s together) and at most 32 days, got {} s",
+                common.seconds(),
                 self.block_length.as_secs_f64()
-            ));
-        }
-        if block % self.resolution.millis() != 0 {
-            return bad(format!(
-                "the block length is a multiple of the resolution ({} s), got {} s",
-                self.resolution.seconds(),
-                self.block_length.as_secs_f64()
-            ));
-        }
-        if self.retention < self.block_length {
-            return bad(format!(
-                "the retention is at least one block ({} s), got {} s",
-                self.block_length.as_secs_f64(),
-                self.retention.as_secs_f64()
             ));
         }
         if self.max_events == 0 || self.event_memory < Event::MOST_BYTES as u64 {
@@ -112,7 +99,12 @@ impl EmbeddedConfig {
 
     /// The block length as a grid.
     pub(crate) fn block_step(&self) -> Step {
-        Step::from_duration(self.block_length).unwrap_or(self.resolution)
+        Step::from_duration(self.block_length).unwrap_or(Step::SECOND)
+    }
+
+    /// The oldest instant that is taken of a series of a rule.
+    pub(crate) fn horizon_of(&self, rule: &Rule, now: Timestamp) -> Timestamp {
+        now.offset(-rule.policy.retention().min(millis(self.max_late)))
     }
 }
 
@@ -165,16 +157,19 @@ mod tests {
         let good = EmbeddedConfig::at("x");
         assert!(good.check().is_ok());
         let with_block = |seconds| EmbeddedConfig { block_length: Duration::from_secs(seconds), ..good.clone() };
-        let a_minute = EmbeddedConfig { retention: Duration::from_mins(1), ..good.clone() };
         let no_events = EmbeddedConfig { max_events: 0, ..good.clone() };
         let no_room = EmbeddedConfig { event_memory: 1000, ..good.clone() };
+        let message = |seconds: u32| {
+            format!(
+                "the block length is a multiple of every finest step (10 s together) and at most 32 days, got {seconds} s"
+            )
+        };
         for (config, expected) in [
-            (no_events, "there is room for at least 1 event and 65536 bytes of events, got 0 and 33554432"),
-            (no_room, "there is room for at least 1 event and 65536 bytes of events, got 100000 and 1000"),
-            (with_block(1), "the block length is between the resolution (10 s) and 32 days, got 1 s"),
-            (with_block(33 * 86_400), "the block length is between the resolution (10 s) and 32 days, got 2851200 s"),
-            (with_block(25), "the block length is a multiple of the resolution (10 s), got 25 s"),
-            (a_minute, "the retention is at least one block (7200 s), got 60 s"),
+            (no_events, "there is room for at least 1 event and 65536 bytes of events, got 0 and 33554432".to_owned()),
+            (no_room, "there is room for at least 1 event and 65536 bytes of events, got 100000 and 1000".to_owned()),
+            (with_block(1), message(1)),
+            (with_block(33 * 86_400), message(33 * 86_400)),
+            (with_block(25), message(25)),
         ] {
             assert_eq!(config.check().unwrap_err().to_string(), expected);
         }

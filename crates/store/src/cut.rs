@@ -1,19 +1,20 @@
-//! The cut: a window's head becomes a block, and its log goes.
+//! The cut: a window's head becomes blocks, one for each policy of its series, and its log goes.
 //!
 //! The window is first closed, which takes a moment; new points for it go to a window and a log of their own. Then, while
-//! everybody reads and appends, its chunks are written; where a block holds older points of the same span, both become
-//! one new block. The manifest names the new block and, in the same step, the logs that no longer count. A crash before
-//! that leaves the log as it was, a crash after it the block.
+//! everybody reads and appends, its chunks are written. The manifest names the new blocks and, in the same step, the logs
+//! that no longer count. A crash before that leaves the log as it was, a crash after it the blocks.
+//!
+//! Blocks may overlap, when points come late or memory was short. What becomes of them later is in `maintain.rs`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use statline_series::{TimeRange, Timestamp};
+use statline_series::{Step, TimeRange, Timestamp};
 
-use crate::block::{ChunkError, NewChunk, StoredBlock, Written};
+use crate::block::{NewChunk, StoredBlock, Written};
 use crate::bytes::Malformed;
 use crate::config::millis;
 use crate::embedded::Inner;
@@ -25,7 +26,7 @@ use crate::{Form, SeriesId, StoreError, chunk, events, log, seen, sketch_chunk};
 
 /// How often the thread looks whether a window is over.
 const TICK: Duration = Duration::from_secs(1);
-/// How often the thread looks for blocks that are too old.
+/// How often the thread looks for series that have nothing left.
 const EXPIRY_INTERVAL: Duration = Duration::from_mins(5);
 /// How long the thread waits after a failure, doubled with each one in a row.
 const FIRST_BACK_OFF: Duration = Duration::from_secs(1);
@@ -33,30 +34,8 @@ const LONGEST_BACK_OFF: Duration = Duration::from_mins(1);
 /// How long the thread works before it rests for as long, so that a cut does not take a processor for itself.
 const WORK_SLICE: Duration = Duration::from_millis(5);
 
-/// Why a block could not be made of a head and older blocks.
-enum MergeError {
-    /// An older block is damaged. It stays as it is, and the new one beside it.
-    DamagedBlock(String),
-    Failed(StoreError),
-}
-
-impl From<StoreError> for MergeError {
-    fn from(error: StoreError) -> Self {
-        Self::Failed(error)
-    }
-}
-
-impl From<ChunkError> for MergeError {
-    fn from(error: ChunkError) -> Self {
-        match error {
-            ChunkError::Damaged(reason) => Self::DamagedBlock(reason),
-            ChunkError::Engine(error) => Self::Failed(StoreError::blocks("read a block", error)),
-        }
-    }
-}
-
 /// How a cut shares the processor.
-struct Pace<'a> {
+pub(crate) struct Pace<'a> {
     inner: &'a Inner,
     /// Whether to rest at all.
     rests: bool,
@@ -64,12 +43,12 @@ struct Pace<'a> {
 }
 
 impl<'a> Pace<'a> {
-    fn new(inner: &'a Inner, rests: bool) -> Self {
+    pub(crate) fn new(inner: &'a Inner, rests: bool) -> Self {
         Self { inner, rests, since: Instant::now() }
     }
 
     /// Rests when it is time to. Fails when the store is being closed.
-    fn step(&mut self) -> Result<(), StoreError> {
+    pub(crate) fn step(&mut self) -> Result<(), StoreError> {
         self.inner.check_open()?;
         if self.rests && self.since.elapsed() >= WORK_SLICE {
             if !self.inner.is_short_of_memory() {
@@ -95,12 +74,12 @@ fn run(inner: &Inner) {
     let mut back_off = FIRST_BACK_OFF;
     let mut expired_at = None;
     while inner.check_open().is_ok() {
-        let mut outcome = inner.cut_one_due();
+        let mut outcome = inner.cut_one_due().and_then(|cut| if cut { Ok(true) } else { inner.maintain_one(true) });
         if expired_at.is_none_or(|last: Instant| last.elapsed() >= EXPIRY_INTERVAL) {
             expired_at = Some(Instant::now());
-            outcome = outcome.and_then(|cut| inner.expire().map(|()| cut));
+            outcome = outcome.and_then(|worked| inner.forget().map(|()| worked));
         }
-        outcome = outcome.and_then(|cut| inner.tidy_events().map(|()| cut));
+        outcome = outcome.and_then(|worked| inner.tidy_events().map(|()| worked));
         let pause = match outcome {
             Ok(true) => continue,
             Ok(false) => {
@@ -110,7 +89,7 @@ fn run(inner: &Inner) {
             Err(StoreError::Closed) => break,
             Err(error) => {
                 inner.counters.failed_cuts.fetch_add(1, Ordering::Relaxed);
-                tracing::error!(%error, retry_in = ?back_off, "could not write a block, or the events anew");
+                tracing::error!(%error, retry_in = ?back_off, "could not write blocks, or the events anew");
                 let pause = back_off;
                 back_off = (back_off * 2).min(LONGEST_BACK_OFF);
                 // Memory may be short all the while, which must not turn the wait into a spin.
@@ -177,7 +156,7 @@ impl Inner {
     }
 
     /// Closes a window. One that is not over ends after its newest point, and the next one begins there.
-    fn freeze(&self, start: Timestamp) -> Result<Option<Arc<Head>>, StoreError> {
+    pub(crate) fn freeze(&self, start: Timestamp) -> Result<Option<Arc<Head>>, StoreError> {
         let mut appender = self.appender.lock();
         // What is in the manifest as acknowledged must not be what a failed batch left behind.
         appender.clean()?;
@@ -186,7 +165,7 @@ impl Inner {
         appender.logs.remove(&start);
         let range = head.range();
         if self.config.clock.now() < range.until {
-            let after_newest = head.newest().offset(1).align_up(self.config.resolution);
+            let after_newest = head.newest().offset(1).align_up(self.common_step);
             head.end_at(after_newest.min(range.until));
         }
         head.acknowledged = appender.sequence;
@@ -195,32 +174,19 @@ impl Inner {
         Ok(Some(head))
     }
 
-    /// Makes a block of a closed window.
-    fn cut(&self, head: &Arc<Head>, pace: &mut Pace<'_>) -> Result<(), StoreError> {
+    /// Makes blocks of a closed window.
+    pub(crate) fn cut(&self, head: &Arc<Head>, pace: &mut Pace<'_>) -> Result<(), StoreError> {
         let started = Instant::now();
         // The lives of all series are on disk before the log, which could tell them again, goes.
         let lives = seen::snapshot(&self.index.read());
         seen::write(&self.config.path, &lives)?;
 
-        let older: Vec<_> = {
-            let state = self.state.read();
-            state.blocks.iter().filter(|block| block.range().overlaps(head.range())).cloned().collect()
-        };
-        let (replaced, new) = match self.write_block(head, &older, pace) {
-            Ok(new) => (older, new),
-            Err(MergeError::Failed(error)) => return Err(error),
-            Err(MergeError::DamagedBlock(reason)) => {
-                let range = head.range();
-                tracing::error!(from = %range.from, until = %range.until, reason, "a block is damaged and stays as it is");
-                self.counters.corrupt_chunks.fetch_add(1, Ordering::Relaxed);
-                let beside = self.write_block(head, &[], pace).map_err(|error| match error {
-                    MergeError::Failed(error) => error,
-                    MergeError::DamagedBlock(reason) => StoreError::damaged_file(&self.config.path, reason),
-                })?;
-                (Vec::new(), beside)
-            }
-        };
-        self.commit(head, &replaced, new)?;
+        let draft = Draft { range: head.range(), order: None, step: None };
+        let new = self.write_by_policy(draft, &head.series(), pace, |id, form| match form {
+            Form::Points => points_of(id, head),
+            Form::Sketches => sketches_of(id, head),
+        })?;
+        self.commit(head, new)?;
         self.counters.cuts.fetch_add(1, Ordering::Relaxed);
         self.counters.last_cut.store(self.config.clock.now().millis(), Ordering::Relaxed);
         let micros = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
@@ -228,53 +194,69 @@ impl Inner {
         Ok(())
     }
 
-    /// Writes the chunks of a head, together with those of older blocks; `None` when no series of them is left.
+    /// Writes a block for each policy of these series, in the order of their numbers. A failed try leaves none.
+    pub(crate) fn write_by_policy(
+        &self,
+        draft: Draft,
+        series: &[SeriesId],
+        pace: &mut Pace<'_>,
+        mut chunk_of: impl FnMut(SeriesId, Form) -> Result<Option<(Vec<u8>, usize)>, StoreError>,
+    ) -> Result<Vec<Arc<StoredBlock>>, StoreError> {
+        let mut by_policy: BTreeMap<u32, Vec<SeriesId>> = BTreeMap::new();
+        {
+            let index = self.index.read();
+            for id in series {
+                if let Some(entry) = index.get(*id) {
+                    by_policy.entry(self.policy_numbers[usize::from(entry.rule)]).or_default().push(*id);
+                }
+            }
+        }
+        // As many as there are of them must not grow with each try.
+        self.drop_orphans()?;
+        let mut written = Vec::new();
+        for (policy, series) in by_policy {
+            match self.write_block(draft, policy, &series, pace, &mut chunk_of) {
+                Ok(block) => written.extend(block),
+                Err(error) => {
+                    self.drop_blocks(&written);
+                    return Err(error);
+                }
+            }
+        }
+        Ok(written)
+    }
+
+    /// Writes a block; `None` when there is nothing to put into it.
     fn write_block(
         &self,
-        head: &Head,
-        older: &[Arc<StoredBlock>],
+        Draft { range, order, step }: Draft,
+        policy: u32,
+        series: &[SeriesId],
         pace: &mut Pace<'_>,
-    ) -> Result<Option<Arc<StoredBlock>>, MergeError> {
-        let mut series: BTreeSet<SeriesId> = head.series().into_iter().collect();
-        for block in older {
-            series.extend(block.series()?);
-        }
-        let mut range = head.range();
-        for block in older {
-            range = TimeRange::new(range.from.min(block.range().from), range.until.max(block.range().until));
-        }
+        chunk_of: &mut impl FnMut(SeriesId, Form) -> Result<Option<(Vec<u8>, usize)>, StoreError>,
+    ) -> Result<Option<Arc<StoredBlock>>, StoreError> {
         let blocks = self.blocks()?;
         let id = {
             let mut manifest = self.manifest.lock();
             manifest.next_block += 1;
             manifest.next_block - 1
         };
-        let mut by_age = older.to_vec();
-        by_age.sort_by_key(|block| block.meta.id);
-        let mut series_left = series.into_iter();
-        let mut damage = None;
-        let written = blocks.write(id, || {
+        let mut series_left = series.iter();
+        let (keyspace, written) = blocks.write(id, || {
             for id in series_left.by_ref() {
                 pace.step()?;
-                let Some(form) = self.index.read().get(id).map(|entry| entry.form) else { continue };
-                match merge_series(id, form, head, &by_age) {
-                    Ok(Some((bytes, count))) => return Ok(Some(NewChunk { id, form, bytes, count })),
-                    Ok(None) => {}
-                    Err(MergeError::Failed(error)) => return Err(error),
-                    Err(MergeError::DamagedBlock(reason)) => {
-                        damage = Some(reason);
-                        return Err(StoreError::Cancelled);
-                    }
+                let Some(form) = self.index.read().get(*id).map(|entry| entry.form) else { continue };
+                if let Some((bytes, count)) = chunk_of(*id, form)? {
+                    return Ok(Some(NewChunk { id: *id, form, bytes, count }));
                 }
             }
             Ok(None)
-        });
-        if let Some(reason) = damage {
-            return Err(MergeError::DamagedBlock(reason));
-        }
-        let (keyspace, written) = written?;
+        })?;
         let Written { series, points, bytes, sketches, sketch_bytes } = written;
-        let meta = BlockMeta { id, tier: 0, range, series, points, bytes, sketches, sketch_bytes };
+        let order = order.unwrap_or(id);
+        let filed_by = self.schemas_number;
+        let meta =
+            BlockMeta { id, order, step, policy, filed_by, range, series, points, bytes, sketches, sketch_bytes };
         let block = Arc::new(StoredBlock::new(meta, keyspace));
         if series == 0 {
             blocks.drop_block(&block)?;
@@ -283,42 +265,54 @@ impl Inner {
         Ok(Some(block))
     }
 
-    /// Puts a new block in the place of a head and older blocks: in the manifest, then for readers, then on disk.
-    fn commit(
-        &self,
-        head: &Arc<Head>,
-        replaced: &[Arc<StoredBlock>],
-        new: Option<Arc<StoredBlock>>,
-    ) -> Result<(), StoreError> {
-        let gone: Vec<u64> = replaced.iter().map(|block| block.meta.id).collect();
+    /// Puts new blocks in the place of a head: in the manifest, then for readers, then on disk.
+    fn commit(&self, head: &Arc<Head>, new: Vec<Arc<StoredBlock>>) -> Result<(), StoreError> {
         let still_needed: BTreeSet<u64> = {
             let state = self.state.read();
             let others = state.heads().filter(|other| !std::ptr::eq(*other, Arc::as_ptr(head)));
             others.flat_map(|other| other.logs.iter().copied()).collect()
         };
         let dead: Vec<u64> = head.logs.iter().copied().filter(|number| !still_needed.contains(number)).collect();
-        self.change_manifest(|manifest| {
-            manifest.blocks.retain(|block| !gone.contains(&block.id));
-            manifest.blocks.extend(new.as_ref().map(|block| block.meta));
+        let changed = self.change_manifest(|manifest| {
+            manifest.blocks.extend(new.iter().map(|block| block.meta));
             manifest.dead_logs.extend(&dead);
             // A number on the list must never be given to a new file.
             manifest.next_log = manifest.next_log.max(head.logs.iter().max().map_or(0, |newest| newest + 1));
             manifest.acknowledged = manifest.acknowledged.max(head.acknowledged);
-        })?;
+        });
+        if let Err(error) = changed {
+            self.orphans.lock().extend(new);
+            return Err(error);
+        }
         {
             let mut state = self.state.write();
             state.frozen.retain(|other| !Arc::ptr_eq(other, head));
-            state.replace_blocks(&gone, new);
+            state.replace_blocks(&[], new);
             self.note_head_bytes(&state);
         }
         self.signal.room();
-        self.drop_blocks(replaced);
         let mut manifest = self.manifest.lock();
         log::remove(&self.log_directory(), &mut manifest.dead_logs);
         Ok(())
     }
 
-    fn change_manifest(&self, change: impl FnOnce(&mut Manifest)) -> Result<(), StoreError> {
+    /// Puts new blocks in the place of others: in the manifest, then for readers, then on disk.
+    pub(crate) fn replace(&self, replaced: &[Arc<StoredBlock>], new: Vec<Arc<StoredBlock>>) -> Result<(), StoreError> {
+        let gone: Vec<u64> = replaced.iter().map(|block| block.meta.id).collect();
+        let changed = self.change_manifest(|manifest| {
+            manifest.blocks.retain(|block| !gone.contains(&block.id));
+            manifest.blocks.extend(new.iter().map(|block| block.meta));
+        });
+        if let Err(error) = changed {
+            self.orphans.lock().extend(new);
+            return Err(error);
+        }
+        self.state.write().replace_blocks(&gone, new);
+        self.drop_blocks(replaced);
+        Ok(())
+    }
+
+    pub(crate) fn change_manifest(&self, change: impl FnOnce(&mut Manifest)) -> Result<(), StoreError> {
         let mut manifest = self.manifest.lock();
         let mut changed = manifest.clone();
         change(&mut changed);
@@ -328,7 +322,19 @@ impl Inner {
         Ok(())
     }
 
-    fn drop_blocks(&self, blocks: &[Arc<StoredBlock>]) {
+    /// Drops blocks that a manifest was to name which could not be written: until another one is, it may still be there
+    /// after a crash.
+    fn drop_orphans(&self) -> Result<(), StoreError> {
+        if self.orphans.lock().is_empty() {
+            return Ok(());
+        }
+        self.change_manifest(|_| ())?;
+        let orphans = std::mem::take(&mut *self.orphans.lock());
+        self.drop_blocks(&orphans);
+        Ok(())
+    }
+
+    pub(crate) fn drop_blocks(&self, blocks: &[Arc<StoredBlock>]) {
         let Ok(engine) = self.blocks() else { return };
         for block in blocks {
             // Nobody finds it any more, and opening the store tries again.
@@ -338,30 +344,20 @@ impl Inner {
         }
     }
 
-    /// Drops blocks and events older than the retention, and series that have nothing left.
-    pub(crate) fn expire(&self) -> Result<(), StoreError> {
+    /// Drops events older than any retention, and series that have nothing left.
+    pub(crate) fn forget(&self) -> Result<(), StoreError> {
         let _cutting = self.cutting.lock();
         self.check_open()?;
-        let horizon = self.config.clock.now().offset(-millis(self.config.retention));
-        let old: Vec<_> = {
-            let state = self.state.read();
-            state.blocks.iter().filter(|block| block.range().until <= horizon).cloned().collect()
-        };
-        if !old.is_empty() {
-            let gone: Vec<u64> = old.iter().map(|block| block.meta.id).collect();
-            self.change_manifest(|manifest| manifest.blocks.retain(|block| !gone.contains(&block.id)))?;
-            self.state.write().replace_blocks(&gone, None);
-            self.drop_blocks(&old);
-            self.counters.expired_blocks.fetch_add(old.len() as u64, Ordering::Relaxed);
-        }
+        let now = self.config.clock.now();
+        let horizon = now.offset(-self.config.schemas.longest_retention());
         let expired = self.events.write().expire(horizon);
         self.counters.expired_events.fetch_add(expired, Ordering::Relaxed);
-        if self.forgotten(horizon).is_empty() {
+        if self.forgotten(now).is_empty() {
             return Ok(());
         }
         // Looked for again where no append can bring one of them back in between.
         let mut appender = self.appender.lock();
-        let forgotten = self.forgotten(horizon);
+        let forgotten = self.forgotten(now);
         self.remove_series(&mut appender, &forgotten)
     }
 
@@ -386,51 +382,37 @@ impl Inner {
         Ok(())
     }
 
-    /// Series whose newest point or sketch is older than `horizon`.
-    fn forgotten(&self, horizon: Timestamp) -> Vec<SeriesId> {
+    /// Series whose newest point or sketch is kept no longer.
+    fn forgotten(&self, now: Timestamp) -> Vec<SeriesId> {
+        let schemas = &self.config.schemas;
+        let horizons: Vec<Timestamp> =
+            schemas.rules().iter().map(|rule| now.offset(-rule.policy.retention())).collect();
         let index = self.index.read();
-        let all = index.iter().filter(|(_, entry)| entry.first_seen <= entry.last_seen && entry.last_seen < horizon);
-        all.map(|(id, _)| id).collect()
+        let is_over = |entry: &crate::index::Entry| {
+            entry.first_seen <= entry.last_seen && entry.last_seen < horizons[usize::from(entry.rule)]
+        };
+        index.iter().filter(|(_, entry)| is_over(entry)).map(|(id, _)| id).collect()
     }
 }
 
-/// The chunk of a series out of a head and older blocks, oldest first, and the number of its points or sketches.
-fn merge_series(
-    id: SeriesId,
-    form: Form,
-    head: &Head,
-    older: &[Arc<StoredBlock>],
-) -> Result<Option<(Vec<u8>, usize)>, MergeError> {
-    let in_head = match form {
-        Form::Points => head.column(id).is_some(),
-        Form::Sketches => head.sketch_column(id).is_some(),
-    };
-    if let (false, [only]) = (in_head, older) {
-        // Taken over as it is, damaged or not: what is wrong with it is told when it is read.
-        let stored = only.chunk(id)?;
-        return Ok(stored.map(|bytes| (bytes.to_vec(), chunk::count(&bytes))));
-    }
-    match form {
-        Form::Points => merge_points(id, head, older),
-        Form::Sketches => merge_sketches(id, head, older),
-    }
+/// What a block is to be.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Draft {
+    pub(crate) range: TimeRange,
+    /// As that of the blocks that it is made of; `None` for one that is newer than all others.
+    pub(crate) order: Option<u64>,
+    pub(crate) step: Option<Step>,
 }
 
-fn compression_failed(error: Malformed) -> StoreError {
+pub(crate) fn compression_failed(error: Malformed) -> StoreError {
     StoreError::blocks("compress a chunk", error)
 }
 
-fn merge_points(id: SeriesId, head: &Head, older: &[Arc<StoredBlock>]) -> Result<Option<(Vec<u8>, usize)>, MergeError> {
+/// The chunk of a series' points in a head, and how many they are.
+fn points_of(id: SeriesId, head: &Head) -> Result<Option<(Vec<u8>, usize)>, StoreError> {
+    let Some(column) = head.column(id) else { return Ok(None) };
     let mut points = Points::default();
-    for block in older {
-        points.overlay(|points| block.read(id, TimeRange::ALL, points))?;
-    }
-    if let Some(column) = head.column(id) {
-        points.overlay(|points| {
-            head.read(&column, head.range(), points);
-            Ok::<_, MergeError>(())
-        })?;
-    }
+    head.read(&column, head.range(), &mut points);
     if points.is_empty() {
         return Ok(None);
     }
@@ -438,18 +420,11 @@ fn merge_points(id: SeriesId, head: &Head, older: &[Arc<StoredBlock>]) -> Result
     Ok(Some((bytes, points.len())))
 }
 
-fn merge_sketches(
-    id: SeriesId,
-    head: &Head,
-    older: &[Arc<StoredBlock>],
-) -> Result<Option<(Vec<u8>, usize)>, MergeError> {
+/// The chunk of a series' sketches in a head, and how many they are.
+fn sketches_of(id: SeriesId, head: &Head) -> Result<Option<(Vec<u8>, usize)>, StoreError> {
+    let Some(column) = head.sketch_column(id) else { return Ok(None) };
     let mut sketches = Sketches::new();
-    for block in older {
-        block.read_sketches(id, TimeRange::ALL, &mut sketches)?;
-    }
-    if let Some(column) = head.sketch_column(id) {
-        read_sketches(head.range().from, &column, head.range(), &mut sketches);
-    }
+    read_sketches(head.range().from, &column, head.range(), &mut sketches);
     if sketches.is_empty() {
         return Ok(None);
     }

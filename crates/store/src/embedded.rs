@@ -11,10 +11,11 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use parking_lot::{Condvar, Mutex, RwLock};
+use rustc_hash::FxHashSet;
 use statline_series::{Batch, Event, Matcher, PathPattern, Step, TimeRange};
 
 use crate::append::Appender;
-use crate::block::Blocks;
+use crate::block::{Blocks, StoredBlock};
 use crate::catalogue;
 use crate::config::EmbeddedConfig;
 use crate::counters::Counters;
@@ -41,6 +42,12 @@ pub struct EmbeddedStore {
 pub(crate) struct Inner {
     pub(crate) config: EmbeddedConfig,
     pub(crate) block_step: Step,
+    /// What all finest steps divide, where windows may end early.
+    pub(crate) common_step: Step,
+    /// The number of the schemas in force.
+    pub(crate) schemas_number: u32,
+    /// The manifest's numbers of the policies of rules.
+    pub(crate) policy_numbers: Vec<u32>,
     /// Held by whoever writes a block.
     pub(crate) cutting: Mutex<()>,
     /// Held by whoever writes a batch.
@@ -51,6 +58,10 @@ pub(crate) struct Inner {
     pub(crate) events: RwLock<Events>,
     /// `None` once the store is closed.
     pub(crate) blocks: RwLock<Option<Arc<Blocks>>>,
+    /// Blocks that a manifest was to name which could not be written.
+    pub(crate) orphans: Mutex<Vec<Arc<StoredBlock>>>,
+    /// Damaged blocks, which are not merged.
+    pub(crate) unmergeable: Mutex<FxHashSet<u64>>,
     pub(crate) signal: Signal,
     pub(crate) counters: Counters,
     /// What the heads take in memory.
@@ -208,8 +219,10 @@ impl EmbeddedStore {
     pub fn open(config: EmbeddedConfig) -> Result<Self, StoreError> {
         config.check()?;
         let inner = Arc::new(recover::open(config)?);
-        let cutter = cut::start(Arc::clone(&inner))?;
-        *inner.cutter.lock() = Some(cutter);
+        if inner.config.background {
+            let cutter = cut::start(Arc::clone(&inner))?;
+            *inner.cutter.lock() = Some(cutter);
+        }
         Ok(Self { inner })
     }
 
@@ -221,12 +234,13 @@ impl EmbeddedStore {
         self.inner.cut_all()
     }
 
-    /// Drops what is older than the retention, which also happens by itself from time to time.
+    /// Rolls up what is old enough, merges blocks, and drops what is kept no longer, all of which also happens by itself
+    /// from time to time.
     ///
     /// # Errors
-    /// When the removal could not be made durable.
-    pub fn expire(&self) -> Result<(), StoreError> {
-        self.inner.expire()
+    /// When a block could not be written, or a removal could not be made durable.
+    pub fn maintain(&self) -> Result<(), StoreError> {
+        self.inner.maintain()
     }
 
     /// Runs the synchronous core where it may block.

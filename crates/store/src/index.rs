@@ -8,6 +8,7 @@ use std::collections::{BTreeSet, HashMap};
 use statline_series::{Kind, MatchOp, Matcher, PathPattern, SeriesKey, TimeRange, Timestamp};
 
 use crate::postings::Postings;
+use crate::schema::RuleId;
 use crate::trie::Trie;
 use crate::{Form, Node, Selection, SeriesId};
 
@@ -22,6 +23,8 @@ pub(crate) struct Entry {
     pub(crate) key: SeriesKey,
     pub(crate) form: Form,
     pub(crate) kind: Kind,
+    /// What holds for it.
+    pub(crate) rule: RuleId,
     /// After `last_seen` while the series has no point.
     pub(crate) first_seen: Timestamp,
     pub(crate) last_seen: Timestamp,
@@ -139,13 +142,13 @@ impl Index {
     }
 
     /// Makes a series known, without a point or a sketch so far.
-    pub(crate) fn insert(&mut self, id: SeriesId, form: Form, key: SeriesKey, kind: Kind) {
+    pub(crate) fn insert(&mut self, id: SeriesId, form: Form, key: SeriesKey, kind: Kind, rule: RuleId) {
         self.names_mut(form).insert(id, &key);
         if self.entries.len() <= id as usize {
             self.entries.resize(id as usize + 1, None);
         }
         let (first_seen, last_seen) = (Timestamp::MAX, Timestamp::MIN);
-        self.entries[id as usize] = Some(Entry { key, form, kind, first_seen, last_seen });
+        self.entries[id as usize] = Some(Entry { key, form, kind, rule, first_seen, last_seen });
     }
 
     pub(crate) fn remove(&mut self, id: SeriesId) {
@@ -299,7 +302,7 @@ mod tests {
     fn index(keys: &[&str]) -> Index {
         let mut index = Index::default();
         for (id, key) in (0..).zip(keys) {
-            index.insert(id, Form::Points, key.parse().unwrap(), Kind::Gauge);
+            index.insert(id, Form::Points, key.parse().unwrap(), Kind::Gauge, 0);
             let seen = Timestamp::from_seconds(i64::from(id) * 100);
             index.saw(id, seen, seen);
         }
@@ -366,7 +369,7 @@ mod tests {
     #[test]
     fn what_did_not_live_in_the_range_is_not_found() {
         let mut index = index(&["a.x", "a.y.z", "b;t=1"]);
-        index.insert(3, Form::Points, "a.unborn".parse().unwrap(), Kind::Gauge);
+        index.insert(3, Form::Points, "a.unborn".parse().unwrap(), Kind::Gauge, 0);
         let first = TimeRange::new(Timestamp::from_seconds(0), Timestamp::from_seconds(100));
         let second = TimeRange::new(Timestamp::from_seconds(100), Timestamp::from_seconds(101));
         let find = |range| index.find(&path("a.*"), range).into_iter().map(|node| node.path).collect::<Vec<_>>();
@@ -392,7 +395,7 @@ mod tests {
     fn series_of_sketches_have_names_of_their_own() {
         let mut index = index(&["a.x", "a;t=1"]);
         for (id, key) in [(2, "a.x"), (3, "a.y.z"), (4, "b;u=2")] {
-            index.insert(id, Form::Sketches, key.parse().unwrap(), Kind::Untyped);
+            index.insert(id, Form::Sketches, key.parse().unwrap(), Kind::Untyped, 0);
             index.saw(id, Timestamp::from_seconds(1), Timestamp::from_seconds(2));
         }
         let all = TimeRange::ALL;

@@ -33,12 +33,16 @@ mod index;
 mod journal;
 mod lock;
 mod log;
+mod maintain;
 mod manifest;
 mod points;
 mod postings;
 mod read;
 mod record;
 mod recover;
+mod rollup;
+mod rollup_chunk;
+mod schema;
 mod sealed;
 mod seen;
 mod sketch_chunk;
@@ -51,6 +55,7 @@ mod trie;
 pub use config::{Clock, EmbeddedConfig};
 pub use embedded::EmbeddedStore;
 pub use error::StoreError;
+pub use schema::{Policy, Rule, SchemaError, Schemas, Tier};
 pub use store::{
     Appended, Fetch, Fetched, FetchedSketches, Limits, Node, Refused, Resolution, Selection, SeriesInfo, Store,
     StoreStats,

@@ -14,7 +14,7 @@ use statline_series::{TimeRange, Timestamp};
 use crate::append::Appender;
 use crate::block::{Blocks, StoredBlock};
 use crate::catalogue::{self, Catalogue, Event};
-use crate::config::{EmbeddedConfig, millis};
+use crate::config::EmbeddedConfig;
 use crate::counters::Counters;
 use crate::embedded::{Inner, Signal};
 use crate::events::{Bounds, EventLog, LastRecord, Opened};
@@ -24,6 +24,7 @@ use crate::journal::Damage;
 use crate::lock::DirectoryLock;
 use crate::log::{self, LogReader, Part};
 use crate::manifest::{self, Manifest};
+use crate::schema::Schemas;
 use crate::state::{State, cut_down};
 use crate::{SeriesId, StoreError, chunk, seen};
 
@@ -38,7 +39,7 @@ pub(crate) fn open(config: EmbeddedConfig) -> Result<Inner, StoreError> {
     let mut manifest = read_manifest(&directory, &log_directory)?;
     let counters = Counters::default();
     counters.last_cut.store(i64::MIN, Ordering::Relaxed);
-    let mut known = KnownSeries::default();
+    let mut known = KnownSeries { schemas: config.schemas.clone(), ..KnownSeries::default() };
     let (catalogue, damage) = Catalogue::open(&directory, |event| known.take(event))?;
     count_damage(&counters, &damage, "the catalogue of series is damaged; some series may be lost");
     let bounds = Bounds { most: config.max_events, most_bytes: config.event_memory };
@@ -63,7 +64,7 @@ pub(crate) fn open(config: EmbeddedConfig) -> Result<Inner, StoreError> {
         (None, _) => {}
     }
     // What was let go before the file was written anew is still in it.
-    events.expire(config.clock.now().offset(-millis(config.retention)));
+    events.expire(config.clock.now().offset(-config.schemas.longest_retention()));
     if !unused.is_empty() || event_log.is_spoilt() {
         // A log that goes takes its parts of batches with it. The batches are whole all the same, and must be known to be
         // before that.
@@ -80,8 +81,14 @@ pub(crate) fn open(config: EmbeddedConfig) -> Result<Inner, StoreError> {
     appender.next_log = next_log;
     appender.sequence = sequence;
     appender.next_series = known.next.max(manifest.next_series);
+    let policy_numbers = config.schemas.rules().iter().map(|rule| manifest.number_of(&rule.policy)).collect();
     let inner = Inner {
         block_step: config.block_step(),
+        common_step: config.schemas.common_step(config.block_step()),
+        schemas_number: config.schemas.fingerprint(),
+        policy_numbers,
+        orphans: Mutex::default(),
+        unmergeable: Mutex::default(),
         next_series: AtomicU32::new(appender.next_series),
         head_bytes: AtomicU64::new(state.head_bytes()),
         cutting: Mutex::new(()),
@@ -142,6 +149,7 @@ fn read_manifest(directory: &Path, log_directory: &Path) -> Result<Manifest, Sto
 #[derive(Default)]
 struct KnownSeries {
     index: Index,
+    schemas: Schemas,
     gone: FxHashSet<SeriesId>,
     /// The first number that was never given.
     next: SeriesId,
@@ -152,7 +160,8 @@ impl KnownSeries {
         match event {
             Event::Born { id, form, kind, key } => {
                 self.saw_id(id);
-                self.index.insert(id, form, key, kind);
+                let rule = self.schemas.rule_of(&key);
+                self.index.insert(id, form, key, kind, rule);
             }
             Event::Kind { id, kind } => self.index.set_kind(id, kind),
             Event::Gone { id } => {

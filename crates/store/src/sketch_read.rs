@@ -1,14 +1,15 @@
 //! A fetch of sketches: as they came, or all that fall in one step merged into one.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use statline_series::{Sketch, Step, TimeRange, Timestamp};
 
-use crate::block::ChunkError;
+use crate::block::{ChunkError, StoredBlock};
 use crate::embedded::Inner;
 use crate::head::read_sketches;
-use crate::read::{Chosen, span_of};
+use crate::read::{Chosen, step_of, widest};
 use crate::sketch_column::{SketchColumn, Sketches};
 use crate::state::Sources;
 use crate::{FetchedSketches, Form, Limits, Selection, SeriesId, StoreError};
@@ -23,18 +24,19 @@ impl Inner {
         cancelled: &AtomicBool,
     ) -> Result<Vec<FetchedSketches>, StoreError> {
         self.check_open()?;
-        let grid = step.map(|step| self.config.resolution.round_up(step));
-        let span = span_of(range, grid);
-        let chosen = self.choose(Form::Sketches, selection, span, limits)?;
+        let chosen = self.choose(Form::Sketches, selection, range, limits, |policy, now| {
+            step.map(|step| step_of(policy, range.from, now).round_up(step))
+        })?;
         // An answer has no slot without a sketch, so that only what is read counts.
-        self.check_cost(range, limits, &chosen, None)?;
+        self.check_cost(limits, &chosen, |_| 0)?;
         let ids: Vec<SeriesId> = chosen.iter().map(|series| series.id).collect();
+        let span = chosen.iter().map(|series| series.span).reduce(widest).unwrap_or(range);
         let sources = self.state.read().sketch_sources(&ids, span);
 
         let mut answer = Vec::with_capacity(chosen.len());
         let mut touched = 0_usize;
         for (place, series) in chosen.into_iter().enumerate() {
-            let encoded = self.read_sketch_series(&sources, place, &series, span)?;
+            let encoded = self.read_sketch_series(&sources, place, &series)?;
             let mut slots: BTreeMap<Timestamp, Sketch> = BTreeMap::new();
             for (millis, bytes) in encoded {
                 if cancelled.load(Ordering::Relaxed) {
@@ -49,7 +51,7 @@ impl Inner {
                 if touched > limits.max_points {
                     return Err(StoreError::TooManyPoints { wanted: touched as u64, limit: limits.max_points });
                 }
-                let slot = grid.map_or(instant, |step| instant.align_down(step));
+                let slot = series.grid.map_or(instant, |step| instant.align_down(step));
                 slots.entry(slot).or_default().merge(&sketch);
             }
             answer.push(FetchedSketches { key: series.key, points: slots.into_iter().collect() });
@@ -57,23 +59,33 @@ impl Inner {
         Ok(answer)
     }
 
+    /// The sketches of a series by their instants; where a slot was rolled up in parts, several of one instant.
     fn read_sketch_series(
         &self,
         sources: &Sources<SketchColumn>,
         place: usize,
-        series: &Chosen,
-        span: TimeRange,
-    ) -> Result<Sketches, StoreError> {
-        let mut sketches = Sketches::new();
-        for block in sources.blocks.iter().filter(|block| block.range().overlaps(series.life)) {
-            let read = block.read_sketches(series.id, span, &mut sketches);
-            read.map_err(|error| self.chunk_error(error, &series.key, block.range()))?;
+        series: &Chosen<'_>,
+    ) -> Result<Vec<(i64, Vec<u8>)>, StoreError> {
+        let is_wanted = |block: &&Arc<StoredBlock>| series.may_be_in(block, self.schemas_number);
+        let read = |block: &StoredBlock, sketches: &mut Sketches| {
+            let read = block.read_sketches(series.id, series.span, sketches);
+            read.map_err(|error| self.chunk_error(error, &series.key, block.range()))
+        };
+        let mut raw = Sketches::new();
+        for block in sources.raw.iter().filter(is_wanted) {
+            read(block, &mut raw)?;
         }
         for head in &sources.heads {
             if let Some(column) = &head.columns[place] {
-                read_sketches(head.start, column, span, &mut sketches);
+                read_sketches(head.start, column, series.span, &mut raw);
             }
         }
-        Ok(sketches)
+        let mut all = Vec::from_iter(raw);
+        for block in sources.rolled.iter().filter(is_wanted) {
+            let mut of_block = Sketches::new();
+            read(block, &mut of_block)?;
+            all.extend(of_block);
+        }
+        Ok(all)
     }
 }

@@ -31,10 +31,13 @@ pub(crate) struct HeadColumns<C> {
     pub(crate) columns: Vec<Option<Arc<C>>>,
 }
 
-/// All that holds points, or sketches, of some series in some range. What comes later is newer where two hold the same
-/// instant.
+/// All that holds points, or sketches, of some series in some range.
 pub(crate) struct Sources<C> {
-    pub(crate) blocks: Vec<Arc<StoredBlock>>,
+    /// Blocks of points as they came. What comes later is newer where two hold the same instant.
+    pub(crate) raw: Vec<Arc<StoredBlock>>,
+    /// Blocks of rollups, which add up.
+    pub(crate) rolled: Vec<Arc<StoredBlock>>,
+    /// Newer than all blocks, and in the same order.
     pub(crate) heads: Vec<HeadColumns<C>>,
 }
 
@@ -46,17 +49,16 @@ impl State {
     }
 
     /// The window that an instant belongs to, which may still have to be made: a multiple of the block length, cut down
-    /// where it would reach over the edge of another window or of a block.
+    /// where it would reach over the edge of another window.
     pub(crate) fn window_at(&self, timestamp: Timestamp, block_step: Step) -> TimeRange {
         if let Some(range) = self.active_at(timestamp) {
             return range;
         }
         let start = timestamp.align_down(block_step);
         let whole = TimeRange::new(start, start.offset(block_step.millis()));
-        let blocks = self.blocks.iter().map(|block| block.range());
         let frozen = self.frozen.iter().map(|head| head.range());
         let active = self.active.values().map(Head::range);
-        blocks.chain(frozen).chain(active).fold(whole, |window, other| cut_down(window, other, timestamp))
+        frozen.chain(active).fold(whole, |window, other| cut_down(window, other, timestamp))
     }
 
     /// The window of an instant, made when there is none.
@@ -88,23 +90,28 @@ impl State {
         range: TimeRange,
         column: impl Fn(&Head, SeriesId) -> Option<Arc<C>>,
     ) -> Sources<C> {
-        let mut blocks: Vec<_> = self.blocks.iter().filter(|block| block.range().overlaps(range)).cloned().collect();
-        // Blocks that share an instant, which only damage brings about, count by age. Others are read in order of time,
-        // where each adds to the end.
-        let overlap = blocks.windows(2).any(|pair| pair[0].range().overlaps(pair[1].range()));
-        if overlap {
-            blocks.sort_by_key(|block| block.meta.id);
+        let found = self.blocks.iter().filter(|block| block.range().overlaps(range)).cloned();
+        let (mut raw, rolled): (Vec<_>, Vec<_>) = found.partition(|block| block.meta.step.is_none());
+        // Of blocks that hold the same instant the newer counts. Where none does, they are read in the order of time, where
+        // each adds to the end. A series is in the blocks of one policy.
+        raw.sort_by_key(|block| (block.meta.policy, block.range().from));
+        let is_mixed = raw.windows(2).any(|pair| {
+            pair[0].meta.filed_by != pair[1].meta.filed_by
+                || (pair[0].meta.policy == pair[1].meta.policy && pair[0].range().overlaps(pair[1].range()))
+        });
+        if is_mixed {
+            raw.sort_by_key(|block| (block.meta.order, block.meta.id));
         }
         let heads = self.heads().filter(|head| head.range().overlaps(range));
         let heads = heads.map(|head| HeadColumns {
             start: head.range().from,
             columns: series.iter().map(|id| column(head, *id)).collect(),
         });
-        Sources { blocks, heads: heads.collect() }
+        Sources { raw, rolled, heads: heads.collect() }
     }
 
     /// Puts blocks in the place of others.
-    pub(crate) fn replace_blocks(&mut self, gone: &[u64], new: Option<Arc<StoredBlock>>) {
+    pub(crate) fn replace_blocks(&mut self, gone: &[u64], new: Vec<Arc<StoredBlock>>) {
         self.blocks.retain(|block| !gone.contains(&block.meta.id));
         self.blocks.extend(new);
         self.sort_blocks();

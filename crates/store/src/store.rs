@@ -324,8 +324,12 @@ pub struct StoreStats {
     pub last_cut: Option<Timestamp>,
     /// How long that took, in microseconds.
     pub last_cut_micros: u64,
-    /// Blocks that went since they were older than the retention.
+    /// Blocks that went since nothing is kept so long.
     pub expired_blocks: u64,
+    /// Blocks that became blocks of rollups.
+    pub rolled_blocks: u64,
+    /// Blocks that became part of longer ones.
+    pub merged_blocks: u64,
     /// Log files whose unfinished last record was cut off when the store was opened.
     pub torn_tails: u64,
     /// Damaged records, and headers of files, that were skipped when the store was opened.

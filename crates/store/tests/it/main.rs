@@ -9,3 +9,5 @@ mod distributions;
 mod limits;
 mod model;
 mod support;
+mod tiers;
+mod tiers_model;

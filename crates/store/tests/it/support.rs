@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use statline_series::{Batch, Event, Kind, PathPattern, SeriesKey, Sketch, Step, TimeRange, Timestamp, Values};
 use statline_store::{
-    Clock, EmbeddedConfig, EmbeddedStore, Fetch, Fetched, Limits, Resolution, Selection, Store, StoreError,
+    Clock, EmbeddedConfig, EmbeddedStore, Fetch, Fetched, Limits, Resolution, Schemas, Selection, Store, StoreError,
 };
 
 /// Some instant on a block's edge.
@@ -34,10 +34,16 @@ pub fn step(millis: i64) -> Step {
     Step::from_millis(millis).unwrap()
 }
 
+/// One policy for all series.
+pub fn schemas(retentions: &str) -> Schemas {
+    Schemas::of(retentions.parse().unwrap())
+}
+
 /// Settings with a clock that stands at `now`, under which nothing is cut unless a test says so.
 pub fn config(directory: &Path, now: i64) -> (EmbeddedConfig, Arc<AtomicI64>) {
     let (clock, hand) = Clock::manual(ms(now));
-    let config = EmbeddedConfig { clock, grace: Duration::from_hours(1000), ..EmbeddedConfig::at(directory) };
+    let schemas = schemas("10s:365d");
+    let config = EmbeddedConfig { clock, schemas, grace: Duration::from_hours(1000), ..EmbeddedConfig::at(directory) };
     (config, hand)
 }
 

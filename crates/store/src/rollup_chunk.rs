@@ -1,0 +1,230 @@
+//! A chunk of rollups: those of one series in one block, compressed.
+//!
+//! It begins as a chunk of points does, with the starts of the slots as its instants. Each column says how long it is, so
+//! that a read takes only those it needs. Layout in `docs/format/chunk.md`.
+
+use pco::data_types::Number;
+
+use crate::SeriesId;
+use crate::bytes::{Malformed, Reader, put_varint};
+use crate::chunk;
+use crate::rollup::{Rollup, Rollups};
+
+/// A chunk of rollups, version 1: 32 more than the version.
+pub(crate) const VERSION: u8 = 33;
+/// One number for all.
+const SAME: u8 = 0;
+/// By pco.
+const PCO: u8 = 1;
+/// As they are.
+const PLAIN: u8 = 2;
+/// The same as the sums.
+const AS_SUMS: u8 = 3;
+
+/// Which columns a read needs. Counts and instants are always read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Columns {
+    pub(crate) sums: bool,
+    pub(crate) extremes: bool,
+    pub(crate) lasts: bool,
+}
+
+impl Columns {
+    pub(crate) const ALL: Self = Self { sums: true, extremes: true, lasts: true };
+}
+
+/// The chunk of a series. The rollups are not none.
+pub(crate) fn encode(id: SeriesId, rollups: &Rollups) -> Result<Vec<u8>, Malformed> {
+    let mut out = vec![VERSION];
+    put_varint(&mut out, rollups.len() as u64);
+    chunk::encode_times(&mut out, &rollups.starts)?;
+    let of = |column: fn(&Rollup) -> f64| rollups.rollups.iter().map(column).collect::<Vec<f64>>();
+    let sums = of(|rollup| rollup.sum);
+    put_column(&mut out, &rollups.rollups.iter().map(|rollup| rollup.count).collect::<Vec<u64>>(), None)?;
+    put_column(&mut out, &sums, None)?;
+    put_column(&mut out, &of(|rollup| rollup.min), Some(&sums))?;
+    put_column(&mut out, &of(|rollup| rollup.max), Some(&sums))?;
+    put_column(&mut out, &of(|rollup| rollup.last), Some(&sums))?;
+    let offsets = rollups.iter().map(|(start, rollup)| rollup.last_at.abs_diff(start)).collect::<Vec<u64>>();
+    put_column(&mut out, &offsets, None)?;
+    out.extend_from_slice(&chunk::checksum(id, &out).to_le_bytes());
+    Ok(out)
+}
+
+/// A number of eight bytes.
+trait Bits: Number {
+    fn bits(self) -> u64;
+    fn from_bits(bits: u64) -> Self;
+}
+
+impl Bits for u64 {
+    fn bits(self) -> u64 {
+        self
+    }
+
+    fn from_bits(bits: u64) -> Self {
+        bits
+    }
+}
+
+impl Bits for f64 {
+    fn bits(self) -> u64 {
+        self.to_bits()
+    }
+
+    fn from_bits(bits: u64) -> Self {
+        Self::from_bits(bits)
+    }
+}
+
+fn put_column<T: Bits>(out: &mut Vec<u8>, column: &[T], sums: Option<&[T]>) -> Result<(), Malformed> {
+    let are_same = |left: &[T], right: &[T]| left.iter().zip(right).all(|(left, right)| left.bits() == right.bits());
+    let first = column.first().map_or(0, |first| first.bits());
+    let (layout, bytes) = if column.iter().all(|number| number.bits() == first) {
+        (SAME, first.to_le_bytes().to_vec())
+    } else if sums.is_some_and(|sums| are_same(sums, column)) {
+        (AS_SUMS, Vec::new())
+    } else {
+        let compressed = chunk::compress(column)?;
+        if compressed.len() < column.len() * 8 {
+            (PCO, compressed)
+        } else {
+            (PLAIN, column.iter().flat_map(|number| number.bits().to_le_bytes()).collect())
+        }
+    };
+    out.push(layout);
+    put_varint(out, bytes.len() as u64);
+    out.extend_from_slice(&bytes);
+    Ok(())
+}
+
+/// Pushes the rollups of a chunk whose slots begin from `from` up to but not including `until`. Columns that are not asked
+/// for hold anything. Nothing is pushed unless the whole chunk passes its checks.
+pub(crate) fn decode(
+    id: SeriesId,
+    bytes: &[u8],
+    (from, until): (i64, i64),
+    wanted: Columns,
+    out: &mut Rollups,
+) -> Result<(), Malformed> {
+    let (mut reader, count) = chunk::open(id, bytes, &[VERSION])?;
+    let starts = chunk::decode_times(&mut reader, count)?;
+    let begin = starts.partition_point(|start| *start < from);
+    let end = starts.partition_point(|start| *start < until).max(begin);
+    if begin == end {
+        return Ok(());
+    }
+    let counts: Vec<u64> = take_column(&mut reader, count, true, None)?;
+    // The sums are what other columns may be the same as.
+    let sums: Vec<f64> = take_column(&mut reader, count, true, None)?;
+    let mins = take_column(&mut reader, count, wanted.extremes, Some(&sums))?;
+    let maxs = take_column(&mut reader, count, wanted.extremes, Some(&sums))?;
+    let lasts = take_column(&mut reader, count, wanted.lasts, Some(&sums))?;
+    let offsets: Vec<u64> = take_column(&mut reader, count, wanted.lasts, None)?;
+    if !reader.is_empty() {
+        return Err(Malformed("it goes on after its end"));
+    }
+    let or_sum = |column: &[f64], place: usize| column.get(place).copied().unwrap_or(sums[place]);
+    for place in begin..end {
+        let start = starts[place];
+        let rollup = Rollup {
+            count: counts[place],
+            sum: sums[place],
+            min: or_sum(&mins, place),
+            max: or_sum(&maxs, place),
+            last: or_sum(&lasts, place),
+            last_at: start.saturating_add_unsigned(offsets.get(place).copied().unwrap_or(0)),
+        };
+        out.push(start, &rollup);
+    }
+    Ok(())
+}
+
+/// A column, or an empty one when it is not wanted.
+fn take_column<T: Bits>(
+    reader: &mut Reader<'_>,
+    count: usize,
+    wanted: bool,
+    sums: Option<&[T]>,
+) -> Result<Vec<T>, Malformed> {
+    let layout = reader.u8()?;
+    let length = reader.length()?;
+    let bytes = reader.take(length)?;
+    if !wanted {
+        return Ok(Vec::new());
+    }
+    match (layout, sums) {
+        (SAME, _) if bytes.len() == 8 => Ok(vec![T::from_bits(Reader::new(bytes).u64()?); count]),
+        (PCO, _) => chunk::decompress(bytes, count),
+        (PLAIN, _) if bytes.len() == count * 8 => {
+            let (numbers, _) = bytes.as_chunks::<8>();
+            Ok(numbers.iter().map(|number| T::from_bits(u64::from_le_bytes(*number))).collect())
+        }
+        (AS_SUMS, Some(sums)) if bytes.is_empty() => Ok(sums.to_vec()),
+        _ => Err(Malformed("the layout of a column is unknown")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn decode_all(id: SeriesId, bytes: &[u8]) -> Result<Rollups, Malformed> {
+        let mut rollups = Rollups::default();
+        decode(id, bytes, (i64::MIN, i64::MAX), Columns::ALL, &mut rollups)?;
+        Ok(rollups)
+    }
+
+    fn rollup() -> impl Strategy<Value = Rollup> {
+        let value = || prop_oneof![0..3_i32, -1000..1000_i32].prop_map(f64::from);
+        prop_oneof![
+            (1..9_u64, value(), value(), value(), value(), 0..60_000_i64)
+                .prop_map(|(count, sum, min, max, last, last_at)| Rollup { count, sum, min, max, last, last_at }),
+            value().prop_map(|value| Rollup::of(0, value)),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn rollups_read_back(
+            gaps in prop::collection::vec((1..4_i64, rollup()), 1..200),
+            first in -9..9_i64,
+            range in (0..300_i64, 0..300_i64),
+        ) {
+            let mut rollups = Rollups::default();
+            let mut start = first * 60_000;
+            for (gap, rollup) in gaps {
+                rollups.push(start, &Rollup { last_at: start + rollup.last_at, ..rollup });
+                start += gap * 60_000;
+            }
+            let bytes = encode(7, &rollups).unwrap();
+            prop_assert_eq!(&decode_all(7, &bytes).unwrap(), &rollups);
+            prop_assert!(decode_all(8, &bytes).is_err());
+
+            let (from, until) = (range.0 * 60_000, (range.0 + range.1) * 60_000);
+            let mut some = Rollups::default();
+            let sums = Columns { sums: true, extremes: false, lasts: false };
+            decode(7, &bytes, (from, until), sums, &mut some).unwrap();
+            let expected: Vec<_> = rollups.iter().filter(|(start, _)| (from..until).contains(start)).collect();
+            prop_assert_eq!(some.len(), expected.len());
+            for ((start, rollup), (expected_start, expected)) in some.iter().zip(expected) {
+                prop_assert_eq!((start, rollup.count, rollup.sum), (expected_start, expected.count, expected.sum));
+            }
+        }
+    }
+
+    #[test]
+    fn a_flipped_bit_is_noticed() {
+        let mut rollups = Rollups::default();
+        for slot in 0..20 {
+            rollups.push(slot * 60, &Rollup { sum: (slot * 7 % 5) as f64, ..Rollup::of(slot * 60 + 50, 1.0) });
+        }
+        let good = encode(1, &rollups).unwrap();
+        for bit in 0..good.len() * 8 {
+            let mut bad = good.clone();
+            bad[bit / 8] ^= 1 << (bit % 8);
+            assert!(decode_all(1, &bad).is_err(), "bit {bit}");
+        }
+    }
+}
