@@ -85,7 +85,7 @@ fn what_is_wrong_is_a_line_of_text() {
         (json!({ "tags": "deploy" }), "what is missing"),
         (json!({ "what": "a", "tags": { "deploy": 1 } }), "tags is neither a list of texts nor a text"),
         (json!({ "what": "a", "data": long }), "bytes, more than 65536"),
-        (json!({ "what": "a", "when": 86_400 }), "when is older than store.retention"),
+        (json!({ "what": "a", "when": 86_400 }), "when is longer ago than anything is kept (store.retentions)"),
         (json!({ "what": "a", "when": now() + 10 * 86_400 }), "when is too far in the future"),
     ] {
         let answer = post(&statlined, "/events/", &body);

@@ -266,7 +266,7 @@ fn join(addresses: impl Iterator<Item = impl ToString>) -> String {
 }
 
 async fn open_store(config: &config::Store, step: Step) -> Result<Arc<dyn Store>, DaemonError> {
-    let embedded = config.embedded(step);
+    let embedded = config.embedded(step).map_err(DaemonError::Other)?;
     let opened = tokio::task::spawn_blocking(move || EmbeddedStore::open(embedded)).await;
     let store = opened.map_err(|error| DaemonError::Other(format!("the store failed to open: {error}")))??;
     Ok(Arc::new(store))

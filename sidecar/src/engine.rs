@@ -319,7 +319,7 @@ impl Engine {
         Err(QueryError::Bad(if refused.too_large > 0 {
             format!("the event takes {size} bytes, more than {}", Event::MOST_BYTES)
         } else if refused.too_old > 0 {
-            "when is older than store.retention".to_owned()
+            "when is longer ago than anything is kept (store.retentions)".to_owned()
         } else {
             "when is too far in the future; send seconds since the epoch".to_owned()
         }))

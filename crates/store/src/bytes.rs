@@ -35,6 +35,7 @@ const fn unzigzag(value: u64) -> i64 {
 }
 
 /// A cursor over bytes, each read of which can run out.
+#[derive(Clone)]
 pub(crate) struct Reader<'a> {
     rest: &'a [u8],
 }

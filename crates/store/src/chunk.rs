@@ -9,7 +9,7 @@ use pco::{ChunkConfig, data_types::Number};
 
 use crate::bytes::{Malformed, Reader, put_signed, put_varint};
 use crate::points::Points;
-use crate::{SeriesId, rollup_chunk, sketch_chunk};
+use crate::{SeriesId, pages, rollup_chunk, sketch_chunk};
 
 /// A chunk of points, version 1.
 const VERSION: u8 = 1;
@@ -26,6 +26,8 @@ const VALUES_PCO: u8 = 0;
 const VALUES_SAME: u8 = 1;
 /// Values as they are.
 const VALUES_PLAIN: u8 = 2;
+/// Values by pco, in pages.
+const VALUES_PAGES: u8 = 3;
 /// More points than any block holds: a window of 32 days with a point a millisecond.
 const MOST_POINTS: usize = 32 * 24 * 3600 * 1000 + 1;
 
@@ -114,9 +116,10 @@ pub(crate) fn encode_values(out: &mut Vec<u8>, values: &[f64]) -> Result<(), Mal
         out.extend_from_slice(&first.to_le_bytes());
         return Ok(());
     }
-    let compressed = compress(values)?;
+    let in_pages = pages::are_worth_it(values.len());
+    let compressed = if in_pages { pages::encode(values, PCO_LEVEL)? } else { compress(values)? };
     if compressed.len() < values.len() * 8 {
-        out.push(VALUES_PCO);
+        out.push(if in_pages { VALUES_PAGES } else { VALUES_PCO });
         out.extend_from_slice(&compressed);
     } else {
         out.push(VALUES_PLAIN);
@@ -139,9 +142,9 @@ pub(crate) fn decompress<T: Number>(bytes: &[u8], count: usize) -> Result<Vec<T>
 /// whole chunk passes its checks.
 pub(crate) fn decode(id: SeriesId, chunk: &[u8], from: i64, until: i64, out: &mut Points) -> Result<(), Malformed> {
     let (mut reader, count) = open(id, chunk, &[VERSION])?;
-    let times = decode_times(&mut reader, count)?;
-    let begin = times.partition_point(|time| *time < from);
-    let end = times.partition_point(|time| *time < until).max(begin);
+    let times = Times::decode(&mut reader, count)?;
+    let begin = times.first_from(from);
+    let end = times.first_from(until).max(begin);
     if begin == end {
         return Ok(());
     }
@@ -153,14 +156,58 @@ pub(crate) fn decode(id: SeriesId, chunk: &[u8], from: i64, until: i64, out: &mu
             out.values.resize(out.values.len() + (end - begin), value);
         }
         VALUES_PCO => out.values.extend_from_slice(&decompress::<f64>(body, count)?[begin..end]),
+        VALUES_PAGES => pages::decode(body, count, begin..end, &mut out.values)?,
         VALUES_PLAIN if body.len() == count * 8 => {
             let (values, _) = body.as_chunks::<8>();
             out.values.extend(values[begin..end].iter().map(|bytes| f64::from_le_bytes(*bytes)));
         }
         _ => return Err(Malformed("the layout of its values is unknown")),
     }
-    out.timestamps.extend_from_slice(&times[begin..end]);
+    times.push_to(&mut out.timestamps, begin..end);
     Ok(())
+}
+
+/// The instants of a chunk.
+enum Times {
+    /// So many from the first on, each so much later than the one before.
+    Even { first: i64, step: u64, count: usize },
+    Listed(Vec<i64>),
+}
+
+impl Times {
+    fn decode(reader: &mut Reader<'_>, count: usize) -> Result<Self, Malformed> {
+        let mut ahead = reader.clone();
+        if ahead.u8()? == TIMES_RUNS {
+            let first = ahead.signed()?;
+            let step = ahead.varint()?;
+            if ahead.length()? == 1 && ahead.length()? == count {
+                *reader = ahead;
+                return Ok(Self::Even { first, step, count });
+            }
+        }
+        decode_times(reader, count).map(Self::Listed)
+    }
+
+    /// The place of the first instant from `time` on.
+    fn first_from(&self, time: i64) -> usize {
+        match self {
+            Self::Even { first, step, count } if time > *first => {
+                let places = time.abs_diff(*first).div_ceil((*step).max(1));
+                usize::try_from(places).unwrap_or(usize::MAX).min(*count)
+            }
+            Self::Even { .. } => 0,
+            Self::Listed(times) => times.partition_point(|known| *known < time),
+        }
+    }
+
+    fn push_to(&self, out: &mut Vec<i64>, places: std::ops::Range<usize>) {
+        match self {
+            Self::Even { first, step, .. } => {
+                out.extend(places.map(|place| first.saturating_add_unsigned(step.saturating_mul(place as u64))));
+            }
+            Self::Listed(times) => out.extend_from_slice(&times[places]),
+        }
+    }
 }
 
 /// The instants of the first and the last point, or sketch, of a chunk, and how many there are.
@@ -296,6 +343,7 @@ mod tests {
                 prop::collection::btree_map(any::<i32>().prop_map(i64::from), prop::num::f64::ANY, 1..80),
                 prop::collection::btree_map((0_i64..200).prop_map(|slot| slot * 10_000), prop_oneof![Just(0.0), -5.0..5.0], 1..200),
                 prop::collection::btree_map(0_i64..100_000, (0_i32..20).prop_map(f64::from), 1..300),
+                prop::collection::vec((0_i32..20).prop_map(f64::from), 1..4000).prop_map(|values| (0..).step_by(25).zip(values).collect()),
             ],
             from in -10_i64..100_000,
             length in 0_i64..1_000_000,

@@ -35,6 +35,7 @@ mod lock;
 mod log;
 mod maintain;
 mod manifest;
+mod pages;
 mod points;
 mod postings;
 mod read;

@@ -11,6 +11,7 @@ mod duration;
 mod load;
 mod network;
 mod secret;
+mod tiers;
 mod validate;
 
 use std::net::SocketAddr;
@@ -367,8 +368,15 @@ impl Default for Carbon {
 pub struct Store {
     /// The directory of the embedded store; made when absent.
     pub path: PathBuf,
-    /// How long points are kept.
-    pub retention: Span,
+    /// How fine points are kept for how long, as carbon writes it; empty for `10s:6h,1m:6d,10m:5y`, of which the first step
+    /// is the flush interval and the others are multiples of it.
+    pub retentions: String,
+    /// A `storage-schemas.conf` of carbon; series that it does not match have `retentions`.
+    pub schemas: PathBuf,
+    /// A `storage-aggregation.conf` of carbon.
+    pub aggregation: PathBuf,
+    /// How late a point may come.
+    pub max_late: Span,
     /// How long one block on disk is.
     pub block_length: Span,
     /// The most series.
@@ -385,30 +393,16 @@ pub struct Store {
     pub cache_memory: u64,
 }
 
-impl Store {
-    /// The embedded store's own form, for points that are so far apart.
-    pub fn embedded(&self, resolution: Step) -> EmbeddedConfig {
-        let mut embedded = EmbeddedConfig::at(&self.path);
-        embedded.resolution = resolution;
-        embedded.retention = self.retention.get();
-        embedded.block_length = self.block_length.get();
-        embedded.max_series = self.max_series;
-        embedded.max_sketch_series = self.max_sketch_series;
-        embedded.max_events = self.max_events;
-        embedded.event_memory = self.event_memory;
-        embedded.head_memory = self.head_memory;
-        embedded.cache_memory = self.cache_memory;
-        embedded
-    }
-}
-
 impl Default for Store {
     fn default() -> Self {
         let path = PathBuf::from("statline-data");
         let embedded = EmbeddedConfig::at(&path);
         Self {
             path,
-            retention: Span::from(embedded.retention),
+            retentions: String::new(),
+            schemas: PathBuf::new(),
+            aggregation: PathBuf::new(),
+            max_late: Span::from(std::time::Duration::from_hours(24 * 3650)),
             block_length: Span::from(embedded.block_length),
             max_series: embedded.max_series,
             max_sketch_series: embedded.max_sketch_series,

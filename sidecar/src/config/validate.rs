@@ -63,19 +63,14 @@ impl Config {
             ));
         }
         lasts("store.block_length", self.store.block_length, Duration::from_mins(10), Duration::from_hours(24 * 7))?;
-        if self.store.retention < self.store.block_length {
-            return Err(format!(
-                "store.retention is {}, shorter than store.block_length, {}",
-                self.store.retention, self.store.block_length
-            ));
-        }
+        lasts("store.max_late", self.store.max_late, Duration::from_secs(1), Duration::from_hours(24 * 36_500))?;
         if self.store.head_memory < MIN_HEAD_MEMORY {
             return Err(format!(
                 "store.head_memory is {}; it must be at least {MIN_HEAD_MEMORY}",
                 self.store.head_memory
             ));
         }
-        self.store.embedded(statsd.step()).check().map_err(|error| {
+        self.store.embedded(statsd.step())?.check().map_err(|error| {
             format!(
                 "store.block_length is {}, statsd.flush_interval {}: {error}",
                 self.store.block_length, statsd.flush_interval
@@ -187,8 +182,8 @@ mod tests {
     #[test]
     fn what_does_not_go_together_is_said() {
         let mut config = Config::default();
-        config.store.retention = Span::from_secs(60);
-        assert_eq!(config.validate().unwrap_err(), "store.retention is 1m, shorter than store.block_length, 2h");
+        config.store.max_late = Span::from_secs(0);
+        assert_eq!(config.validate().unwrap_err(), "store.max_late is 0s; it must be from 1s to 36500d");
 
         let mut config = Config::default();
         config.statsd.flush_interval = Span::from_secs(0);
