@@ -19,7 +19,16 @@ impl CpuClock {
     }
 }
 
+/// User and system time of all threads of this process.
+pub fn process() -> Duration {
+    time_of(ClockId::ProcessCPUTime)
+}
+
 fn now() -> Duration {
-    let Timespec { tv_sec, tv_nsec } = clock_gettime(ClockId::ThreadCPUTime);
+    time_of(ClockId::ThreadCPUTime)
+}
+
+fn time_of(clock: ClockId) -> Duration {
+    let Timespec { tv_sec, tv_nsec } = clock_gettime(clock);
     Duration::new(u64::try_from(tv_sec).unwrap_or(0), u32::try_from(tv_nsec).unwrap_or(0))
 }

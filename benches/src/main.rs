@@ -6,6 +6,7 @@ mod machine;
 mod procfs;
 mod report;
 mod statsd;
+mod store;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -39,6 +40,8 @@ enum Command {
     StatsdLoss(statsd::loss::LossArgs),
     /// Bytes a series, and the CPU time of a flush
     StatsdMemory(statsd::memory::MemoryArgs),
+    /// What points take on disk, and how fast they come back
+    StorePoints(store::points::PointsArgs),
     /// A process that receives and counts, for the other commands
     #[command(hide = true)]
     NullReceiver(statsd::null::NullArgs),
@@ -54,6 +57,8 @@ struct RunArgs {
     write: Option<PathBuf>,
     #[command(flatten)]
     statsd: statsd::StatsdArgs,
+    #[command(flatten)]
+    store: store::StoreArgs,
 }
 
 /// What can be measured.
@@ -61,14 +66,17 @@ struct RunArgs {
 enum Part {
     /// The statsd server
     Statsd,
+    /// The store
+    Store,
 }
 
 impl Part {
-    const ALL: [Self; 1] = [Self::Statsd];
+    const ALL: [Self; 2] = [Self::Statsd, Self::Store];
 
     const fn name(self) -> &'static str {
         match self {
             Self::Statsd => "statsd",
+            Self::Store => "store",
         }
     }
 }
@@ -92,6 +100,7 @@ fn main() -> ExitCode {
         Command::StatsdCpu(args) => show(statsd::cpu::run(&args)),
         Command::StatsdLoss(args) => show(statsd::loss::run(&args)),
         Command::StatsdMemory(args) => show(statsd::memory::run(&args)),
+        Command::StorePoints(args) => show(store::points::run(&args)),
         Command::NullReceiver(args) => statsd::null::run(&args),
     };
     match outcome {
@@ -108,6 +117,7 @@ fn run(args: &RunArgs) -> Result<(), Error> {
     for part in Part::ALL.into_iter().filter(|part| args.only.is_none_or(|only| only == *part)) {
         let (text, bars) = match part {
             Part::Statsd => statsd::run(&args.statsd)?,
+            Part::Store => store::run(&args.store)?,
         };
         let date = chrono::Utc::now().format("%Y-%m-%d %H:%M UTC");
         let machine = format!("{}. {date}. `make bench ONLY={}`.", machine::describe(), part.name());

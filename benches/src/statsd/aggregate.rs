@@ -2,7 +2,7 @@
 //!
 //! The one place that knows the crate's types, so that the measurements outlive a change of them.
 
-use statline_series::{Step, Timestamp};
+use statline_series::{Batch, Step, Timestamp};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use statline_statsd::{Arrival, FlushConfig, Grammar, Lane, Limits, Parser, SelfFigures, State, Table};
@@ -44,12 +44,17 @@ impl Aggregator {
         table.receive_all(&mut self.parser, packets, packet, Arrival::at(1), |_, _refused| {}).samples
     }
 
+    /// Closes an interval; what a flush stores of it.
+    pub fn flush(&mut self, step: Step, at: Timestamp) -> Batch {
+        self.state.absorb(&mut self.lane);
+        self.state.note(&SelfFigures::default());
+        self.state.flush(step, at, &SelfFigures::default())
+    }
+
     /// Closes an interval, as a flush does; answers how many points it gave. They are freed before it returns.
     pub fn close(&mut self) -> usize {
         self.flushes += 1;
-        self.state.absorb(&mut self.lane);
-        self.state.note(&SelfFigures::default());
         let at = Timestamp::from_seconds(1_700_000_000 + 10 * self.flushes);
-        self.state.flush(Step::from_millis(10_000).unwrap_or(Step::SECOND), at, &SelfFigures::default()).len()
+        self.flush(Step::from_millis(10_000).unwrap_or(Step::SECOND), at).len()
     }
 }

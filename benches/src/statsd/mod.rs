@@ -1,6 +1,6 @@
 //! The statsd server beside a null receiver and etsy's server.
 
-mod aggregate;
+pub mod aggregate;
 pub mod cpu;
 mod datagrams;
 pub mod loss;

@@ -1,24 +1,17 @@
-//! Blocks on disk: for each a keyspace of its own, series number to chunk, written once in order and dropped as a whole.
+//! Blocks on disk: for each a file of its own, written once and dropped as a whole.
 //!
-//! This is the one place that knows the key-value engine. Nothing is ever written through the engine's own journal: a
-//! keyspace is ingested in bulk, and is durable when that ends.
-//!
-//! Two habits of the engine (fjall 3.1.13) are worked around here. A crash in the middle of making its directory leaves
-//! one that it cannot open; so as long as the manifest names no block, the directory is made anew. And after a restart it
-//! gives the internal number of the newest keyspace again if that one was dropped, while the note of the dropping may
-//! outrank the note of the new one, which is then lost at the next restart; so the keyspace with the highest number is
-//! never dropped before there is a higher one, an empty *anchor*.
+//! A file counts from the moment in which the manifest names it. Those that it does not name were being written when the
+//! process ended, or were about to be dropped, and go when the store is opened.
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use fjall::config::{CompressionPolicy, FilterPolicy};
-use fjall::{Database, Keyspace, KeyspaceCreateOptions};
-use parking_lot::Mutex;
 use statline_series::TimeRange;
 
+use crate::block_file::{BlockError, BlockFile, BlockWriter};
 use crate::bytes::Malformed;
 use crate::manifest::BlockMeta;
 use crate::points::Points;
@@ -29,25 +22,16 @@ use crate::{Form, SeriesId, StoreError, chunk, rollup_chunk, sketch_chunk};
 
 pub(crate) const DIRECTORY: &str = "blocks";
 
-/// The engine that holds all blocks of a store.
+/// Where the blocks of a store are.
 pub(crate) struct Blocks {
-    database: Database,
-    anchor: Mutex<Anchor>,
-}
-
-/// What keeps the engine from giving a number again.
-#[derive(Default)]
-struct Anchor {
-    /// The highest internal number of any keyspace there is.
-    highest: u64,
-    /// The keyspace that only holds that number.
-    keyspace: Option<Keyspace>,
+    directory: PathBuf,
 }
 
 /// One block, readable until the last reference to it goes.
 pub(crate) struct StoredBlock {
     pub(crate) meta: BlockMeta,
-    keyspace: Keyspace,
+    /// The file, or why it cannot be read.
+    file: Result<Arc<BlockFile>, String>,
 }
 
 /// What was written into a new block.
@@ -77,8 +61,8 @@ pub(crate) struct NewChunk {
 pub(crate) enum ChunkError {
     /// They fail their checks.
     Damaged(String),
-    /// The engine failed.
-    Engine(fjall::Error),
+    /// The system failed.
+    Io(io::Error),
 }
 
 impl From<Malformed> for ChunkError {
@@ -87,95 +71,63 @@ impl From<Malformed> for ChunkError {
     }
 }
 
-impl From<fjall::Error> for ChunkError {
-    fn from(error: fjall::Error) -> Self {
+impl From<BlockError> for ChunkError {
+    fn from(error: BlockError) -> Self {
         match error {
-            fjall::Error::Io(_) | fjall::Error::Storage(fjall::LsmError::Io(_)) => Self::Engine(error),
-            fjall::Error::Storage(inner) => Self::Damaged(inner.to_string()),
-            other => Self::Engine(other),
+            BlockError::Damaged(reason) => Self::Damaged(reason),
+            BlockError::Io(error) => Self::Io(error),
         }
     }
 }
 
-const ANCHOR_PREFIX: &str = "anchor-";
-
-fn name_of(id: u64) -> String {
-    format!("block-{id:016}")
+/// The name of the file of a block.
+pub(crate) fn name_of(id: u64) -> String {
+    format!("{id:016}.block")
 }
 
 impl Blocks {
-    /// Opens the engine with the blocks that the manifest names, and drops those that it does not: they were being written
-    /// when the process ended, or were about to be dropped.
-    pub(crate) fn open(
-        directory: &Path,
-        cache_bytes: u64,
-        metas: &[BlockMeta],
-    ) -> Result<(Self, Vec<Arc<StoredBlock>>), StoreError> {
-        let path = directory.join(DIRECTORY);
-        if metas.is_empty() && path.exists() {
-            fs::remove_dir_all(&path).map_err(|source| StoreError::io("remove", &path, source))?;
+    /// Opens the blocks that the manifest names. One that is damaged is told, and is an error to whoever reads it.
+    pub(crate) fn open(directory: &Path, metas: &[BlockMeta]) -> Result<(Self, Vec<Arc<StoredBlock>>), StoreError> {
+        let directory = directory.join(DIRECTORY);
+        fs::create_dir_all(&directory).map_err(|source| StoreError::io("make directory", &directory, source))?;
+        let of_database = directory.join("keyspaces");
+        if of_database.exists() && !metas.is_empty() {
+            return Err(StoreError::TooOld { path: directory });
         }
-        let database = Database::builder(&path)
-            .cache_size(cache_bytes)
-            .worker_threads(1)
-            .open()
-            .map_err(|error| StoreError::blocks("open the blocks", error))?;
-        let blocks = Self { database, anchor: Mutex::default() };
+        let blocks = Self { directory };
         blocks.tidy(metas)?;
-        let opened = metas.iter().map(|meta| blocks.open_block(&path, *meta)).collect::<Result<_, _>>()?;
+        let opened = metas.iter().map(|meta| blocks.open_block(*meta)).collect::<Result<_, _>>()?;
         Ok((blocks, opened))
     }
 
-    /// Drops all keyspaces but blocks that are named and the newest anchor.
+    /// Removes files of blocks that are not named.
     fn tidy(&self, metas: &[BlockMeta]) -> Result<(), StoreError> {
         let named: BTreeSet<String> = metas.iter().map(|meta| name_of(meta.id)).collect();
-        let mut unnamed = Vec::new();
-        for name in self.database.list_keyspace_names() {
-            let keyspace = self.keyspace(&name)?;
-            let mut anchor = self.anchor.lock();
-            anchor.highest = anchor.highest.max(keyspace.id());
-            if named.contains(&*name) {
-                continue;
+        let failed = |source| StoreError::io("list", &self.directory, source);
+        for entry in fs::read_dir(&self.directory).map_err(failed)? {
+            let path = entry.map_err(failed)?.path();
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            if name.ends_with(".block") && !named.contains(&*name) {
+                fs::remove_file(&path).map_err(|source| StoreError::io("remove", &path, source))?;
             }
-            let is_newest_anchor = name.starts_with(ANCHOR_PREFIX)
-                && anchor.keyspace.as_ref().is_none_or(|other| other.id() < keyspace.id());
-            unnamed.extend(if is_newest_anchor { anchor.keyspace.replace(keyspace) } else { Some(keyspace) });
         }
-        unnamed.into_iter().try_for_each(|keyspace| self.drop_keyspace(keyspace))
+        Ok(())
     }
 
-    fn open_block(&self, path: &Path, meta: BlockMeta) -> Result<Arc<StoredBlock>, StoreError> {
-        let name = name_of(meta.id);
-        if !self.database.keyspace_exists(&name) {
-            return Err(StoreError::damaged_file(path, format!("the manifest names {name}, which is not there")));
-        }
-        Ok(Arc::new(StoredBlock { meta, keyspace: self.keyspace(&name)? }))
-    }
-
-    fn keyspace(&self, name: &str) -> Result<Keyspace, StoreError> {
-        self.database.keyspace(name, options).map_err(|error| StoreError::blocks("open a block", error))
-    }
-
-    fn new_keyspace(&self, name: &str, anchor: &mut Anchor) -> Result<Keyspace, StoreError> {
-        let keyspace = self.keyspace(name)?;
-        anchor.highest = anchor.highest.max(keyspace.id());
-        Ok(keyspace)
-    }
-
-    /// Drops a keyspace, behind a new anchor when its number is the highest.
-    fn drop_keyspace(&self, keyspace: Keyspace) -> Result<(), StoreError> {
-        let drop = |keyspace| {
-            self.database.delete_keyspace(keyspace).map_err(|error| StoreError::blocks("drop a block", error))
+    fn open_block(&self, meta: BlockMeta) -> Result<Arc<StoredBlock>, StoreError> {
+        let path = self.directory.join(name_of(meta.id));
+        let file = match BlockFile::open(&path) {
+            Ok(file) => Ok(Arc::new(file)),
+            Err(BlockError::Damaged(reason)) => {
+                tracing::error!(path = %path.display(), reason, "a block is damaged; what is in it cannot be read");
+                Err(format!("the file {} is damaged: {reason}", path.display()))
+            }
+            Err(BlockError::Io(source)) if source.kind() == io::ErrorKind::NotFound => {
+                return Err(StoreError::damaged_file(&path, "it is missing, and the manifest names it"));
+            }
+            Err(BlockError::Io(source)) => return Err(StoreError::io("open", &path, source)),
         };
-        let mut anchor = self.anchor.lock();
-        if keyspace.id() >= anchor.highest {
-            let name = format!("{ANCHOR_PREFIX}{}", keyspace.id());
-            let new = self.new_keyspace(&name, &mut anchor)?;
-            if let Some(old) = anchor.keyspace.replace(new) {
-                drop(old)?;
-            }
-        }
-        drop(keyspace)
+        Ok(Arc::new(StoredBlock { meta, file }))
     }
 
     /// Writes a block that nobody has read from so far. `next` gives the chunks in the order of their series' numbers, and
@@ -184,39 +136,32 @@ impl Blocks {
         &self,
         id: u64,
         next: impl FnMut() -> Result<Option<NewChunk>, StoreError>,
-    ) -> Result<(Keyspace, Written), StoreError> {
-        let keyspace = self.new_keyspace(&name_of(id), &mut self.anchor.lock())?;
-        match ingest(&keyspace, next) {
-            Ok(written) => Ok((keyspace, written)),
-            Err(error) => {
-                // What cannot be dropped is dropped when the store is opened again.
-                let _ = self.drop_keyspace(keyspace);
-                Err(error)
-            }
-        }
+    ) -> Result<(Arc<BlockFile>, Written), StoreError> {
+        let path = self.directory.join(name_of(id));
+        write_file(&path, next).inspect_err(|_| {
+            // What cannot be removed is removed when the store is opened again.
+            let _ = fs::remove_file(&path);
+        })
     }
 
     /// Frees the disk. Reads that are under way end undisturbed.
     pub(crate) fn drop_block(&self, block: &StoredBlock) -> Result<(), StoreError> {
-        self.drop_keyspace(block.keyspace.clone())
+        let path = self.directory.join(name_of(block.meta.id));
+        let removed = match &block.file {
+            Ok(file) => file.remove(),
+            Err(_) => fs::remove_file(&path),
+        };
+        removed.map_err(|source| StoreError::io("remove", &path, source))
     }
 }
 
-fn options() -> KeyspaceCreateOptions {
-    // Chunks are compressed already, and a series that a read asks for is nearly always there.
-    KeyspaceCreateOptions::default()
-        .data_block_compression_policy(CompressionPolicy::disabled())
-        .filter_policy(FilterPolicy::disabled())
-        .expect_point_read_hits(true)
-}
-
-fn ingest(
-    keyspace: &Keyspace,
+fn write_file(
+    path: &Path,
     mut next: impl FnMut() -> Result<Option<NewChunk>, StoreError>,
-) -> Result<Written, StoreError> {
-    let failed = |error| StoreError::blocks("write a block", error);
+) -> Result<(Arc<BlockFile>, Written), StoreError> {
+    let failed = |source| StoreError::io("write", path, source);
     let mut written = Written::default();
-    let mut ingestion = keyspace.start_ingestion().map_err(failed)?;
+    let mut file = BlockWriter::create(path).map_err(failed)?;
     while let Some(NewChunk { id, form, bytes, count }) = next()? {
         written.series += 1;
         written.bytes += bytes.len() as u64;
@@ -227,15 +172,14 @@ fn ingest(
                 written.sketch_bytes += bytes.len() as u64;
             }
         }
-        ingestion.write(id.to_be_bytes(), bytes).map_err(failed)?;
+        file.write(id, &bytes).map_err(failed)?;
     }
-    ingestion.finish().map_err(failed)?;
-    Ok(written)
+    Ok((Arc::new(file.finish().map_err(failed)?), written))
 }
 
 impl StoredBlock {
-    pub(crate) const fn new(meta: BlockMeta, keyspace: Keyspace) -> Self {
-        Self { meta, keyspace }
+    pub(crate) const fn new(meta: BlockMeta, file: Arc<BlockFile>) -> Self {
+        Self { meta, file: Ok(file) }
     }
 
     pub(crate) const fn range(&self) -> TimeRange {
@@ -244,7 +188,7 @@ impl StoredBlock {
 
     /// The same block under another entry of the manifest.
     pub(crate) fn with_meta(&self, meta: BlockMeta) -> Self {
-        Self { meta, keyspace: self.keyspace.clone() }
+        Self { meta, file: self.file.clone() }
     }
 
     /// Whether series of a policy may be in it. A block that was filed by other schemas may hold any.
@@ -283,19 +227,18 @@ impl StoredBlock {
     }
 
     /// The chunk of a series as it is stored.
-    pub(crate) fn chunk(&self, id: SeriesId) -> Result<Option<fjall::UserValue>, ChunkError> {
-        Ok(self.keyspace.get(id.to_be_bytes())?)
+    pub(crate) fn chunk(&self, id: SeriesId) -> Result<Option<Vec<u8>>, ChunkError> {
+        Ok(self.file()?.chunk(id)?)
     }
 
     /// The numbers of all series that have points or sketches here, ascending.
     pub(crate) fn series(&self) -> Result<Vec<SeriesId>, ChunkError> {
-        let mut series = Vec::new();
-        for item in self.keyspace.iter() {
-            let key = item.key()?;
-            let bytes = <[u8; 4]>::try_from(&*key).map_err(|_| ChunkError::Damaged("a key is not a number".into()))?;
-            series.push(SeriesId::from_be_bytes(bytes));
-        }
-        Ok(series)
+        Ok(self.file()?.series()?)
+    }
+
+    /// Its file.
+    pub(crate) fn file(&self) -> Result<&BlockFile, ChunkError> {
+        self.file.as_deref().map_err(|reason| ChunkError::Damaged(reason.clone()))
     }
 }
 
@@ -326,40 +269,42 @@ mod tests {
         points.push(5, 1.5);
         let bytes = chunk::encode(7, &points).unwrap();
         let mut chunk = Some(NewChunk { id: 7, form: Form::Points, bytes, count: 1 });
-        let (keyspace, written) = blocks.write(id, || Ok(chunk.take())).unwrap();
+        let (file, written) = blocks.write(id, || Ok(chunk.take())).unwrap();
         assert_eq!((written.series, written.points), (1, 1));
-        StoredBlock::new(meta(id), keyspace)
+        StoredBlock::new(meta(id), file)
     }
 
     #[test]
-    fn a_block_dropped_before_a_restart_does_not_take_the_next_one_with_it() {
+    fn a_block_that_is_not_named_goes_and_one_that_is_dropped_is_read_to_its_end() {
         let directory = tempfile::tempdir().unwrap();
-        let mut metas = Vec::new();
-        for round in 0..6 {
-            let (blocks, opened) = Blocks::open(directory.path(), 1 << 20, &metas).unwrap();
-            assert_eq!(opened.len(), metas.len());
-            for block in &opened {
-                let mut points = Points::default();
-                block.read(7, TimeRange::ALL, &mut points).unwrap();
-                assert_eq!(points.values, [1.5], "block {} in round {round}", block.meta.id);
-            }
-            write(&blocks, round * 10);
-            metas.push(meta(round * 10));
-            // Written last, and dropped in some rounds before and in others after the restart.
-            let last = write(&blocks, round * 10 + 1);
-            if round % 2 == 0 {
-                blocks.drop_block(&last).unwrap();
-            }
+        let (blocks, _) = Blocks::open(directory.path(), &[]).unwrap();
+        let (kept, dropped) = (write(&blocks, 1), write(&blocks, 2));
+        write(&blocks, 3);
+        blocks.drop_block(&dropped).unwrap();
+        for block in [&kept, &dropped] {
+            let mut points = Points::default();
+            block.read(7, TimeRange::ALL, &mut points).unwrap();
+            assert_eq!(points.values, [1.5]);
         }
+        let (_, opened) = Blocks::open(directory.path(), &[meta(1)]).unwrap();
+        assert_eq!(opened[0].series().unwrap(), [7]);
+        assert_eq!(fs::read_dir(directory.path().join(DIRECTORY)).unwrap().count(), 1);
+        assert!(Blocks::open(directory.path(), &[meta(1), meta(2)]).is_err_and(|error| error.to_string().contains("missing")));
     }
 
     #[test]
-    fn a_directory_that_was_being_made_is_made_anew() {
+    fn a_damaged_file_is_an_error_to_whoever_reads_it() {
         let directory = tempfile::tempdir().unwrap();
-        fs::create_dir_all(directory.path().join(DIRECTORY).join("keyspaces")).unwrap();
-        fs::write(directory.path().join(DIRECTORY).join("0.jnl"), b"").unwrap();
-        let (blocks, opened) = Blocks::open(directory.path(), 1 << 20, &[]).unwrap();
-        assert!(opened.is_empty());
-        write(&blocks, 0);
+        let (blocks, _) = Blocks::open(directory.path(), &[]).unwrap();
+        write(&blocks, 1);
+        let path = directory.path().join(DIRECTORY).join(name_of(1));
+        let mut bytes = fs::read(&path).unwrap();
+        *bytes.last_mut().unwrap() ^= 1;
+        fs::write(&path, bytes).unwrap();
+        let (blocks, opened) = Blocks::open(directory.path(), &[meta(1)]).unwrap();
+        assert!(matches!(opened[0].chunk(7), Err(ChunkError::Damaged(_))));
+        assert!(matches!(opened[0].series(), Err(ChunkError::Damaged(_))));
+        blocks.drop_block(&opened[0]).unwrap();
+        assert!(!path.exists());
     }
 }

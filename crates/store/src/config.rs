@@ -43,8 +43,6 @@ pub struct EmbeddedConfig {
     /// Bytes of points and sketches in memory above which spans are written as blocks before their time. Appends wait at twice as
     /// many. Default 256 MiB.
     pub head_memory: u64,
-    /// Bytes of blocks kept in memory for the next read. Default 64 MiB.
-    pub cache_memory: u64,
     /// What time it is.
     pub clock: Clock,
 }
@@ -66,7 +64,6 @@ impl EmbeddedConfig {
             max_ahead: Duration::from_hours(24),
             grace: Duration::from_mins(5),
             head_memory: 256 << 20,
-            cache_memory: 64 << 20,
             clock: Clock::system(),
         }
     }

@@ -242,7 +242,7 @@ impl Inner {
             manifest.next_block - 1
         };
         let mut series_left = series.iter();
-        let (keyspace, written) = blocks.write(id, || {
+        let (file, written) = blocks.write(id, || {
             for id in series_left.by_ref() {
                 pace.step()?;
                 let Some(form) = self.index.read().get(*id).map(|entry| entry.form) else { continue };
@@ -257,7 +257,7 @@ impl Inner {
         let filed_by = self.schemas_number;
         let meta =
             BlockMeta { id, order, step, policy, filed_by, range, series, points, bytes, sketches, sketch_bytes };
-        let block = Arc::new(StoredBlock::new(meta, keyspace));
+        let block = Arc::new(StoredBlock::new(meta, file));
         if series == 0 {
             blocks.drop_block(&block)?;
             return Ok(None);

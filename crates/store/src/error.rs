@@ -28,6 +28,12 @@ pub enum StoreError {
         /// The newest version known here.
         known: u16,
     },
+    /// The blocks were written by a version of this program that kept them in a database.
+    #[error("{} holds blocks of a version before 0.1, which kept them in a database; begin with an empty directory", path.display())]
+    TooOld {
+        /// The directory of the blocks.
+        path: PathBuf,
+    },
     /// The directory cannot be written to.
     #[error("store directory {} is not writable: {source}", path.display())]
     NotWritable {

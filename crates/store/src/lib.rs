@@ -18,6 +18,7 @@
 
 mod append;
 mod block;
+mod block_file;
 mod bytes;
 mod catalogue;
 mod chunk;

@@ -191,12 +191,15 @@ impl Inner {
     /// The chunk of a series as it is, damaged or not: what is wrong with it is told when it is read.
     fn copied(&self, id: SeriesId, block: &StoredBlock) -> Result<Option<(Vec<u8>, usize)>, StoreError> {
         match block.chunk(id) {
-            Ok(stored) => Ok(stored.map(|bytes| (bytes.to_vec(), chunk::count(&bytes)))),
+            Ok(stored) => Ok(stored.map(|bytes| {
+                let count = chunk::count(&bytes);
+                (bytes, count)
+            })),
             Err(error) => self.lost(block, error).map(|()| None),
         }
     }
 
-    /// Tells of a chunk that cannot be read, which is then left out. Fails when it is the engine that failed.
+    /// Tells of a chunk that cannot be read, which is then left out. Fails when it is the system that failed.
     fn lost(&self, block: &StoredBlock, error: ChunkError) -> Result<(), StoreError> {
         match error {
             ChunkError::Damaged(reason) => {
@@ -205,7 +208,7 @@ impl Inner {
                 self.counters.corrupt_chunks.fetch_add(1, Ordering::Relaxed);
                 Ok(())
             }
-            ChunkError::Engine(error) => Err(StoreError::blocks("read a block", error)),
+            ChunkError::Io(error) => Err(StoreError::io("read a block of", &self.config.path, error)),
         }
     }
 
@@ -380,7 +383,9 @@ impl MergeError {
     fn of(block: &StoredBlock, error: ChunkError) -> Self {
         match error {
             ChunkError::Damaged(_) => Self::Damaged(block.meta.id),
-            ChunkError::Engine(error) => Self::Failed(StoreError::blocks("read a block", error)),
+            ChunkError::Io(error) => {
+                Self::Failed(StoreError::io("read a block at", std::path::Path::new(&crate::block::name_of(block.meta.id)), error))
+            }
         }
     }
 }

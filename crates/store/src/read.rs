@@ -226,7 +226,7 @@ impl Inner {
                 tracing::error!(%series, from = %range.from, until = %range.until, reason, "damaged chunk");
                 StoreError::DamagedChunk { series: series.clone(), range, reason }
             }
-            ChunkError::Engine(error) => StoreError::blocks("read a block", error),
+            ChunkError::Io(error) => StoreError::io("read a block of", &self.config.path, error),
         }
     }
 }

@@ -46,7 +46,7 @@ pub(crate) fn open(config: EmbeddedConfig) -> Result<Inner, StoreError> {
     let opened_events = EventLog::open(&directory, bounds)?;
     count_damage(&counters, &opened_events.damage, "the events are damaged; some may be lost");
 
-    let (blocks, opened) = Blocks::open(&directory, config.cache_memory, &manifest.blocks)?;
+    let (blocks, opened) = Blocks::open(&directory, &manifest.blocks)?;
     let mut state = State { blocks: opened, ..State::default() };
     state.sort_blocks();
     read_lives(&directory, &state.blocks, &mut known.index);

@@ -389,8 +389,6 @@ pub struct Store {
     pub event_memory: u64,
     /// The most memory for points that are not in a block yet, in bytes.
     pub head_memory: u64,
-    /// Memory for blocks that were read, in bytes.
-    pub cache_memory: u64,
 }
 
 impl Default for Store {
@@ -409,7 +407,6 @@ impl Default for Store {
             max_events: embedded.max_events,
             event_memory: embedded.event_memory,
             head_memory: embedded.head_memory,
-            cache_memory: embedded.cache_memory,
         }
     }
 }
