@@ -6,6 +6,7 @@ mod machine;
 mod procfs;
 mod report;
 mod statsd;
+mod store;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -39,6 +40,8 @@ enum Command {
     StatsdLoss(statsd::loss::LossArgs),
     /// Bytes a series, and the CPU time of a flush
     StatsdMemory(statsd::memory::MemoryArgs),
+    /// The way of a batch into the store: CPU, durations, memory, and the start from the log
+    StoreAppend(store::append::AppendArgs),
     /// A process that receives and counts, for the other commands
     #[command(hide = true)]
     NullReceiver(statsd::null::NullArgs),
@@ -92,6 +95,7 @@ fn main() -> ExitCode {
         Command::StatsdCpu(args) => show(statsd::cpu::run(&args)),
         Command::StatsdLoss(args) => show(statsd::loss::run(&args)),
         Command::StatsdMemory(args) => show(statsd::memory::run(&args)),
+        Command::StoreAppend(args) => show(store::append::run(&args)),
         Command::NullReceiver(args) => statsd::null::run(&args),
     };
     match outcome {

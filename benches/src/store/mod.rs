@@ -1,0 +1,3 @@
+//! Benchmarks of the store in process, through its public interface.
+
+pub mod append;
