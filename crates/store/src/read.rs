@@ -5,9 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use statline_series::{Consolidation, Kind, SeriesKey, Step, TimeRange, Timestamp, Values};
 
 use crate::block::ChunkError;
-use crate::column::Column;
 use crate::embedded::Inner;
-use crate::head::read_column;
+use crate::head::{HeadColumn, read_column};
 use crate::points::Points;
 use crate::state::Sources;
 use crate::{Fetch, Fetched, Form, Limits, Resolution, Selection, SeriesId, SeriesInfo, StoreError};
@@ -122,7 +121,7 @@ impl Inner {
 
     fn read_series(
         &self,
-        sources: &Sources<Column>,
+        sources: &Sources<HeadColumn>,
         place: usize,
         series: &Chosen,
         span: TimeRange,

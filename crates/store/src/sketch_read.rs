@@ -1,6 +1,7 @@
 //! A fetch of sketches: as they came, or all that fall in one step merged into one.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use statline_series::{Sketch, Step, TimeRange, Timestamp};
@@ -59,7 +60,7 @@ impl Inner {
 
     fn read_sketch_series(
         &self,
-        sources: &Sources<SketchColumn>,
+        sources: &Sources<Arc<SketchColumn>>,
         place: usize,
         series: &Chosen,
         span: TimeRange,
