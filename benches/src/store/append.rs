@@ -5,11 +5,12 @@
 //! shared with those of the batch before. CPU is that of the whole process less what making the batches took.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, clock_gettime};
-use statline_series::{Batch, Kind, SeriesKey, Timestamp};
-use statline_store::{Clock, EmbeddedConfig, EmbeddedStore, Store};
+use statline_series::{Batch, Kind, SeriesKey, TimeRange, Timestamp};
+use statline_store::{Clock, EmbeddedConfig, EmbeddedStore, Fetch, Limits, Resolution, Selection, Store};
 use tokio::runtime::Runtime;
 
 use crate::allocator;
@@ -33,6 +34,9 @@ pub struct AppendArgs {
     /// Batches in the log from which the store starts
     #[arg(long, default_value_t = 20)]
     replayed: usize,
+    /// Push everything out of the processor's caches between two batches, as ten seconds of other work do
+    #[arg(long)]
+    cold: bool,
     /// Where the stores are made
     #[arg(long, default_value_os_t = std::env::temp_dir())]
     directory: PathBuf,
@@ -41,6 +45,10 @@ pub struct AppendArgs {
 const START: Timestamp = Timestamp::from_millis(1_763_784_000_000);
 const INTERVAL_MILLIS: i64 = 10_000;
 const MEGABYTE: f64 = 1e6;
+/// More than the caches hold.
+const COLD_BYTES: usize = 256 << 20;
+/// How long the reader beside the appends rests between two reads.
+const READ_EVERY: Duration = Duration::from_micros(200);
 
 /// Measures; the tables and the bars.
 ///
@@ -56,6 +64,7 @@ pub fn run(args: &AppendArgs) -> Measured {
         "ms most",
         "log bytes a point",
         "head bytes a point",
+        "ms longest read",
     ]);
     let mut bars = Vec::new();
     for &series in &args.series {
@@ -79,12 +88,16 @@ fn steady(runtime: &Runtime, args: &AppendArgs, series: usize, table: &mut Table
     let store = open(directory.path())?;
     append(runtime, &store, traffic.batch())?;
     let before = store.stats();
+    let other_work: Vec<u64> = vec![1; if args.cold { COLD_BYTES / 8 } else { 0 }];
     let mut walls = Vec::new();
     let mut making = Duration::ZERO;
     let cpu_before = process_cpu();
     for _ in 0..args.flushes {
         let clock = CpuClock::start();
         let batch = traffic.batch();
+        if args.cold {
+            std::hint::black_box(other_work.iter().fold(0, |sum: u64, number| sum.wrapping_add(*number)));
+        }
         making += clock.elapsed();
         walls.push(append(runtime, &store, batch)?.as_secs_f64() * 1000.0);
     }
@@ -94,6 +107,7 @@ fn steady(runtime: &Runtime, args: &AppendArgs, series: usize, table: &mut Table
     let micros = cpu.as_secs_f64() * 1e6 / points;
     walls.sort_by(f64::total_cmp);
     let p99 = walls[(walls.len() * 99 / 100).min(walls.len() - 1)];
+    let longest_read = read_beside(runtime, &store, &mut traffic)?;
     let head_bytes = after.head_bytes as f64 / after.head_points.max(1) as f64;
     table.row([
         series.to_string(),
@@ -103,9 +117,39 @@ fn steady(runtime: &Runtime, args: &AppendArgs, series: usize, table: &mut Table
         format!("{:.2}", walls[walls.len() - 1]),
         format!("{:.2}", after.log_bytes.saturating_sub(before.log_bytes) as f64 / points),
         format!("{head_bytes:.1}"),
+        format!("{:.2}", longest_read.as_secs_f64() * 1000.0),
     ]);
     let name = |what: &str| format!("store.append_{what}_{series}");
     Ok(vec![Bar::at_most(name("cpu_us"), micros, 0.25), Bar::at_most(name("p99_ms"), p99, 20.0)])
+}
+
+/// The longest read of one series while thirty batches are appended.
+fn read_beside(runtime: &Runtime, store: &EmbeddedStore, traffic: &mut Traffic) -> Result<Duration, Error> {
+    let request = Fetch {
+        selection: Selection::Keys(vec![traffic.keys[traffic.keys.len() / 2].clone()]),
+        range: TimeRange::ALL,
+        resolution: Resolution::Raw,
+        consolidation: None,
+        limits: Limits { max_points: usize::MAX, ..Limits::default() },
+    };
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let reader = scope.spawn(|| {
+            let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+            let mut longest = Duration::ZERO;
+            while !is_over.load(Ordering::Relaxed) {
+                let started = Instant::now();
+                runtime.block_on(store.fetch(&request))?;
+                longest = longest.max(started.elapsed());
+                std::thread::sleep(READ_EVERY);
+            }
+            Ok::<_, Error>(longest)
+        });
+        let appended = (0..30).try_for_each(|_| append(runtime, store, traffic.batch()).map(drop));
+        is_over.store(true, Ordering::Relaxed);
+        let longest = reader.join().map_err(|_| "the reader panicked")??;
+        appended.map(|()| longest)
+    })
 }
 
 /// A batch of new series, what they take in memory, and the start from the log.

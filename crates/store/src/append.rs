@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use parking_lot::RwLockWriteGuard;
 use rustc_hash::FxHashMap;
 use statline_series::{Batch, Event, TimeRange, Timestamp};
 
@@ -22,6 +23,10 @@ use crate::{Appended, SeriesId, StoreError};
 
 /// Log files kept open between batches. Others are opened again when they are written to.
 const MOST_OPEN_LOGS: usize = 64;
+
+/// How many series are put into the index before those who wait to read it are let through. A series that is there
+/// already has no points yet, so that none of them finds it.
+const INDEXED_AT_A_TIME: SeriesId = 1024;
 
 /// What only the one that appends may touch.
 #[derive(Debug)]
@@ -143,7 +148,7 @@ impl Inner {
     fn append_alone(&self, appender: &mut Appender, batch: &Batch) -> Result<Appended, StoreError> {
         appender.clean()?;
         let mut appended = Appended::default();
-        let mut births = Births::default();
+        let mut births = Births::from(appender.next_series);
         let taken = self.take(appender, batch, &mut births, &mut appended);
         self.bear(appender, &births)?;
         appended.new_series = births.series.len() as u64;
@@ -165,7 +170,6 @@ impl Inner {
                 index: &index,
                 recent: &mut appender.recent,
                 births,
-                first_new: appender.next_series,
                 oldest,
                 newest,
                 max_series: self.config.max_series,
@@ -195,6 +199,9 @@ impl Inner {
         let mut index = self.index.write();
         for (id, birth) in (first..).zip(&births.series) {
             index.insert(id, birth.form, birth.key.clone(), birth.kind);
+            if id % INDEXED_AT_A_TIME == 0 {
+                RwLockWriteGuard::bump(&mut index);
+            }
         }
         births.kinds.iter().for_each(|(id, kind)| index.set_kind(*id, *kind));
         drop(index);

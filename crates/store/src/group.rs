@@ -41,7 +41,7 @@ impl Grid {
 
     /// Whether every tick of this grid is one of another.
     pub(crate) const fn is_within(self, other: Self) -> bool {
-        self.step % other.step == 0 && self.phase % other.step == other.phase
+        self.step.is_multiple_of(other.step) && self.phase % other.step == other.phase
     }
 
     /// Which tick an offset is.

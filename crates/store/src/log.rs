@@ -458,6 +458,33 @@ mod tests {
     }
 
     #[test]
+    fn a_damaged_record_takes_no_other_with_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = path_of(directory.path(), 1);
+        let mut writer = LogWriter::create(directory.path(), 1).unwrap();
+        let flush = |round: i64| (0..40).map(move |id| (id, round * 10_000, f64::from(id) + round as f64 / 10.0));
+        let flushes: Vec<Vec<Point>> = (0..3).map(|round| flush(round).collect()).collect();
+        let mut ends = vec![writer.length()];
+        for flush in &flushes {
+            writer.append(&encode(flush, &[])).unwrap();
+            ends.push(writer.length());
+        }
+        let good = fs::read(&path).unwrap();
+        for bit in ends[1] * 8..ends[2] * 8 {
+            let mut bad = good.clone();
+            bad[bit as usize / 8] ^= 1 << (bit % 8);
+            fs::write(&path, &bad).unwrap();
+            let mut reader = LogReader::open(&path, 1).unwrap();
+            for left in [&flushes[0], &flushes[2]] {
+                let record = reader.records.next().unwrap().unwrap();
+                assert_eq!(bits(&decode_part(&record).unwrap().points), bits(&columns(left)), "bit {bit}");
+            }
+            assert!(reader.records.next().unwrap().is_none());
+            assert_eq!((reader.records.corrupt, reader.records.torn_at), (1, None), "bit {bit}");
+        }
+    }
+
+    #[test]
     fn records_of_older_versions_are_read() {
         let mut payload = Vec::new();
         put_signed(&mut payload, WINDOW.from.millis());

@@ -3,9 +3,10 @@
 //! A sender mostly sends the series of its last batch again, in the same order and with the same shared keys. So the
 //! series that followed another is remembered, and compared with first; a key is hashed only when that guess fails.
 
-use std::collections::HashMap;
+use std::hash::BuildHasher;
 
 use foldhash::fast::RandomState;
+use hashbrown::HashTable;
 use rustc_hash::FxHashMap;
 use statline_series::point::Row;
 use statline_series::{Kind, SeriesKey, SketchRow, Timestamp};
@@ -93,30 +94,72 @@ pub(crate) struct Birth {
 }
 
 /// Series that a batch brings or changes.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Births {
-    points: HashMap<SeriesKey, SeriesId, RandomState>,
-    sketches: HashMap<SeriesKey, SeriesId, RandomState>,
+    /// The number of the first new series.
+    first: SeriesId,
     /// In the order of their numbers.
     pub(crate) series: Vec<Birth>,
     /// Kinds of series that are in the index.
     pub(crate) kinds: FxHashMap<SeriesId, Kind>,
+    points: HashTable<HashedBirth>,
+    sketches: HashTable<HashedBirth>,
+    hasher: RandomState,
+}
+
+/// Where a new series is, by the hash of its key, so that the key is not touched when a table grows.
+#[derive(Clone, Copy, Debug)]
+struct HashedBirth {
+    hash: u64,
+    /// In the list of new series.
+    place: u32,
 }
 
 impl Births {
-    const fn ids(&self, form: Form) -> &HashMap<SeriesKey, SeriesId, RandomState> {
+    /// No series so far; the first will have this number.
+    pub(crate) fn from(first: SeriesId) -> Self {
+        Self {
+            first,
+            series: Vec::new(),
+            kinds: FxHashMap::default(),
+            points: HashTable::new(),
+            sketches: HashTable::new(),
+            hasher: RandomState::default(),
+        }
+    }
+
+    const fn table(&self, form: Form) -> &HashTable<HashedBirth> {
         match form {
             Form::Points => &self.points,
             Form::Sketches => &self.sketches,
         }
     }
 
-    fn add(&mut self, id: SeriesId, form: Form, key: &SeriesKey, kind: Kind) {
-        match form {
-            Form::Points => self.points.insert(key.clone(), id),
-            Form::Sketches => self.sketches.insert(key.clone(), id),
+    fn len(&self, form: Form) -> usize {
+        self.table(form).len()
+    }
+
+    fn hash(&self, key: &SeriesKey) -> u64 {
+        self.hasher.hash_one(key.as_str())
+    }
+
+    /// The place of a new series in the list.
+    fn find(&self, form: Form, hash: u64, key: &SeriesKey) -> Option<u32> {
+        let is_it = |birth: &HashedBirth| birth.hash == hash && self.series[birth.place as usize].key == *key;
+        self.table(form).find(hash, is_it).map(|birth| birth.place)
+    }
+
+    /// Adds a new series, and tells its number; `None` when there are no numbers left.
+    fn add(&mut self, form: Form, hash: u64, key: &SeriesKey, kind: Kind) -> Option<SeriesId> {
+        let place = u32::try_from(self.series.len()).ok()?;
+        let id = self.first.checked_add(place)?;
+        let table = match form {
+            Form::Points => &mut self.points,
+            Form::Sketches => &mut self.sketches,
         };
+        table.insert_unique(hash, HashedBirth { hash, place }, |birth| birth.hash);
         self.series.push(Birth { form, key: key.clone(), kind });
+        Some(id)
     }
 }
 
@@ -125,8 +168,6 @@ pub(crate) struct Resolver<'a> {
     pub(crate) index: &'a Index,
     pub(crate) recent: &'a mut RecentSeries,
     pub(crate) births: &'a mut Births,
-    /// The first number that was never given.
-    pub(crate) first_new: SeriesId,
     /// The instants that are taken, both included.
     pub(crate) oldest: Timestamp,
     pub(crate) newest: Timestamp,
@@ -161,24 +202,25 @@ impl Resolver<'_> {
             }
             return Some(id);
         }
-        if let Some(id) = self.births.ids(form).get(key).copied() {
+        let hash = self.births.hash(key);
+        if let Some(place) = self.births.find(form, hash, key) {
             if kind != Kind::Untyped {
-                self.births.series[(id - self.first_new) as usize].kind = kind;
+                self.births.series[place as usize].kind = kind;
             }
-            return Some(id);
+            return Some(self.births.first + place);
         }
-        self.bear(form, key, kind, refused)
+        self.bear(form, hash, key, kind, refused)
     }
 
     /// A series that is in the index, which is remembered from then on.
     fn look_up(&mut self, form: Form, previous: Option<SeriesId>, key: &SeriesKey) -> Option<(SeriesId, Kind)> {
         let id = self.index.id(form, key)?;
         let kind = self.index.get(id)?.kind;
-        self.recent.learn(previous.filter(|previous| *previous < self.first_new), id, key, kind);
+        self.recent.learn(previous.filter(|previous| *previous < self.births.first), id, key, kind);
         Some((id, kind))
     }
 
-    fn bear(&mut self, form: Form, key: &SeriesKey, kind: Kind, refused: &mut Refused) -> Option<SeriesId> {
+    fn bear(&mut self, form: Form, hash: u64, key: &SeriesKey, kind: Kind, refused: &mut Refused) -> Option<SeriesId> {
         if key.name().split('.').nth(MOST_PARTS).is_some() {
             refused.too_deep += 1;
             return None;
@@ -187,13 +229,10 @@ impl Resolver<'_> {
             Form::Points => self.max_series,
             Form::Sketches => self.max_sketch_series,
         };
-        let is_room = self.index.len(form) + self.births.ids(form).len() < most;
-        let Some(id) = self.first_new.checked_add(self.births.series.len() as SeriesId).filter(|_| is_room) else {
-            refused.series_limit += 1;
-            return None;
-        };
-        self.births.add(id, form, key, kind);
-        Some(id)
+        let is_room = self.index.len(form) + self.births.len(form) < most;
+        let born = if is_room { self.births.add(form, hash, key, kind) } else { None };
+        refused.series_limit += u64::from(born.is_none());
+        born
     }
 
     /// The points of a batch that can be taken.
@@ -238,12 +277,11 @@ mod tests {
         let at = Timestamp::from_millis(5);
         let mut batch = statline_series::Batch::default();
         names.iter().for_each(|name| batch.push(name.parse().unwrap(), Kind::Gauge, at, 1.0));
-        let mut births = Births::default();
+        let mut births = Births::from(*next);
         let mut resolver = Resolver {
             index,
             recent,
             births: &mut births,
-            first_new: *next,
             oldest: at,
             newest: at,
             max_series: 100,

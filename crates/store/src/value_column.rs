@@ -32,9 +32,9 @@ impl ValueEncoder {
         self.longs.clear();
         self.doubles.clear();
         out.extend(values.iter().map(|value| self.classify(*value)));
-        put_planes(out, &self.shorts, |short| short.to_le_bytes());
-        put_planes(out, &self.longs, |long| long.to_le_bytes());
-        put_planes(out, &self.doubles, |double| double.to_le_bytes());
+        put_planes(out, &self.shorts, u16::to_le_bytes);
+        put_planes(out, &self.longs, u32::to_le_bytes);
+        put_planes(out, &self.doubles, u64::to_le_bytes);
     }
 
     /// Puts a value with those of its class.
@@ -65,7 +65,7 @@ impl ValueEncoder {
 fn decimal(value: f64) -> Option<(u8, i32)> {
     for (digits, scale) in (0..).zip(SCALES) {
         let scaled = value * scale;
-        if !(scaled.abs() < END_OF_DECIMALS) {
+        if scaled.abs() >= END_OF_DECIMALS {
             return None;
         }
         #[expect(
