@@ -37,6 +37,9 @@ pub struct AppendArgs {
     /// Push everything out of the processor's caches between two batches, as ten seconds of other work do
     #[arg(long)]
     cold: bool,
+    /// Send the series in another order than that in which they were born
+    #[arg(long)]
+    shuffled: bool,
     /// Where the stores are made
     #[arg(long, default_value_os_t = std::env::temp_dir())]
     directory: PathBuf,
@@ -87,6 +90,10 @@ fn steady(runtime: &Runtime, args: &AppendArgs, series: usize, table: &mut Table
     let mut traffic = Traffic::new(series)?;
     let store = open(directory.path())?;
     append(runtime, &store, traffic.batch())?;
+    if args.shuffled {
+        traffic.random.shuffle(&mut traffic.keys);
+        append(runtime, &store, traffic.batch())?;
+    }
     let before = store.stats();
     let other_work: Vec<u64> = vec![1; if args.cold { COLD_BYTES / 8 } else { 0 }];
     let mut walls = Vec::new();
