@@ -42,6 +42,8 @@ enum Command {
     StatsdMemory(statsd::memory::MemoryArgs),
     /// What points take on disk, and how fast they come back
     StorePoints(store::points::PointsArgs),
+    /// The way of a batch into the store: CPU, durations, memory, and the start from the log
+    StoreAppend(store::append::AppendArgs),
     /// A process that receives and counts, for the other commands
     #[command(hide = true)]
     NullReceiver(statsd::null::NullArgs),
@@ -101,6 +103,7 @@ fn main() -> ExitCode {
         Command::StatsdLoss(args) => show(statsd::loss::run(&args)),
         Command::StatsdMemory(args) => show(statsd::memory::run(&args)),
         Command::StorePoints(args) => show(store::points::run(&args)),
+        Command::StoreAppend(args) => show(store::append::run(&args)),
         Command::NullReceiver(args) => statsd::null::run(&args),
     };
     match outcome {

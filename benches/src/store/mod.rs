@@ -1,5 +1,6 @@
 //! The store: what points take, and how fast they come and go.
 
+pub mod append;
 mod community;
 pub mod points;
 mod reference;

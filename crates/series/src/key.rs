@@ -54,7 +54,8 @@ impl SeriesKey {
     /// # Errors
     /// When the name is empty, too long, or contains `;`.
     pub fn from_name(name: &str) -> Result<Self, KeyError> {
-        Self::from_parts(name, &mut [])
+        check_name(name)?;
+        Self::from_canonical(name, name.len())
     }
 
     /// A key of a name and tags, which are sorted in place. Values are plain text, without backslashes added.
@@ -90,6 +91,9 @@ impl SeriesKey {
         let Some((name, tags)) = text.split_once(';') else {
             return Self::from_name(text);
         };
+        if is_canonical(name, tags) {
+            return Self::from_canonical(text, name.len());
+        }
         let parsed = split_unescaped(tags)
             .map(|part| part.split_once('=').ok_or_else(|| KeyError::NotATag(part.to_owned())))
             .map(|part| part.map(|(tag, value)| (tag, unescape(value))))
@@ -139,6 +143,19 @@ impl SeriesKey {
             .map(|(_, value)| value)
             .or_else(|| (wanted == "name").then(|| Cow::Borrowed(self.name())))
     }
+}
+
+/// Whether tags are written as their canonical text is: sorted, sound, and without anything that needs a backslash.
+fn is_canonical(name: &str, tags: &str) -> bool {
+    let mut previous = "";
+    for part in tags.split(';') {
+        let Some((tag, value)) = part.split_once('=') else { return false };
+        if tag <= previous || check_tag(tag, value).is_err() {
+            return false;
+        }
+        previous = tag;
+    }
+    check_name(name).is_ok() && !tags.contains('\\')
 }
 
 fn check_name(name: &str) -> Result<(), KeyError> {
@@ -312,6 +329,16 @@ mod tests {
             prop_assert_eq!(&key, &again);
             prop_assert_eq!(again.tag("a").unwrap(), value);
             prop_assert_eq!(again.tag("b").unwrap(), other);
+        }
+
+        #[test]
+        fn tags_in_any_order_make_the_key_of_their_parts(text in "[a-c]{0,2}(;[a-c!=]{0,2}=[~a-c=\\\\]{0,3}){1,3}") {
+            let (name, tags) = text.split_once(';').unwrap();
+            let parts = split_unescaped(tags).map(|part| part.split_once('=').map(|(tag, value)| (tag, unescape(value))));
+            // A backslash at the end of a value takes the next tag in.
+            let Some(parts) = parts.collect::<Option<Vec<_>>>() else { return Ok(()) };
+            let mut parts: Vec<(&str, &str)> = parts.iter().map(|(tag, value)| (*tag, value.as_ref())).collect();
+            prop_assert_eq!(SeriesKey::parse(&text), SeriesKey::from_parts(name, &mut parts));
         }
     }
 }

@@ -3,27 +3,30 @@
 //! One batch at a time goes this way. Nothing is put into the head before its record is durable, and when a write fails,
 //! what was written of the batch is cut off again before anything else is written.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use parking_lot::RwLockWriteGuard;
 use rustc_hash::FxHashMap;
-use statline_series::point::Row;
-use statline_series::{Batch, Event, Kind, SeriesKey, SketchRow, TimeRange, Timestamp};
+use statline_series::{Batch, Event, TimeRange, Timestamp};
 
-use crate::catalogue::{self, Catalogue};
-use crate::config::{EmbeddedConfig, millis};
+use crate::catalogue::Catalogue;
+use crate::config::millis;
 use crate::embedded::Inner;
 use crate::events::EventLog;
-use crate::index::Index;
-use crate::log::{self, BatchMark, LogPoint, LogSketch, LogWriter, Part};
-use crate::{Appended, Form, Refused, SeriesId, StoreError};
+use crate::flush::FlushColumns;
+use crate::log::{BatchMark, LogSketch, LogWriter, Part, PartEncoder};
+use crate::resolve::{Births, RecentSeries, Resolver};
+use crate::{Appended, SeriesId, StoreError};
 
-/// The most parts that the name of a new series may have; each is a node of the tree of names.
-pub(crate) const MOST_PARTS: usize = 64;
 /// Log files kept open between batches. Others are opened again when they are written to.
 const MOST_OPEN_LOGS: usize = 64;
+
+/// How many series are put into the index before those who wait to read it are let through. A series that is there
+/// already has no points yet, so that none of them finds it.
+const INDEXED_AT_A_TIME: SeriesId = 1024;
 
 /// What only the one that appends may touch.
 #[derive(Debug)]
@@ -35,6 +38,8 @@ pub(crate) struct Appender {
     pub(crate) logs: FxHashMap<Timestamp, LogWriter>,
     pub(crate) next_log: u64,
     pub(crate) next_series: SeriesId,
+    pub(crate) recent: RecentSeries,
+    encoder: PartEncoder,
     /// The number of the newest batch.
     pub(crate) sequence: u64,
     /// Files that hold some of a batch that failed, and the length that they should have.
@@ -47,127 +52,6 @@ struct Taken {
     events: Vec<Arc<Event>>,
 }
 
-/// Series that a batch brings or changes.
-#[derive(Default)]
-struct Births {
-    points: HashMap<SeriesKey, SeriesId>,
-    sketches: HashMap<SeriesKey, SeriesId>,
-    kinds: FxHashMap<SeriesId, Kind>,
-    /// In the order of their numbers.
-    series: Vec<(Form, SeriesKey)>,
-}
-
-impl Births {
-    const fn ids(&self, form: Form) -> &HashMap<SeriesKey, SeriesId> {
-        match form {
-            Form::Points => &self.points,
-            Form::Sketches => &self.sketches,
-        }
-    }
-
-    fn add(&mut self, id: SeriesId, form: Form, key: &SeriesKey, kind: Kind) {
-        match form {
-            Form::Points => self.points.insert(key.clone(), id),
-            Form::Sketches => self.sketches.insert(key.clone(), id),
-        };
-        self.series.push((form, key.clone()));
-        self.kinds.insert(id, kind);
-    }
-}
-
-/// Finds the numbers of series, and gives new ones.
-struct Resolver<'a> {
-    index: &'a Index,
-    births: &'a mut Births,
-    /// The first number that was never given.
-    first_new: SeriesId,
-    config: &'a EmbeddedConfig,
-    now: Timestamp,
-    /// From here on any series takes points.
-    oldest: Timestamp,
-    newest: Timestamp,
-    max_series: usize,
-    max_sketch_series: usize,
-}
-
-impl Resolver<'_> {
-    /// The number of the series of a point or a sketch; `None`, and counted, when it cannot be taken.
-    fn resolve(
-        &mut self,
-        form: Form,
-        key: &SeriesKey,
-        kind: Kind,
-        timestamp: Timestamp,
-        refused: &mut Refused,
-    ) -> Option<SeriesId> {
-        if timestamp < self.oldest && self.is_too_old(form, key, timestamp) {
-            refused.too_old += 1;
-            return None;
-        }
-        if timestamp > self.newest {
-            refused.too_new += 1;
-            return None;
-        }
-        if let Some(id) = self.index.id(form, key).or_else(|| self.births.ids(form).get(key).copied()) {
-            let known_kind = self.births.kinds.get(&id).copied().or_else(|| self.index.get(id).map(|entry| entry.kind));
-            if kind != Kind::Untyped && known_kind != Some(kind) {
-                self.births.kinds.insert(id, kind);
-            }
-            return Some(id);
-        }
-        if key.name().split('.').nth(MOST_PARTS).is_some() {
-            refused.too_deep += 1;
-            return None;
-        }
-        let most = match form {
-            Form::Points => self.max_series,
-            Form::Sketches => self.max_sketch_series,
-        };
-        let is_room = self.index.len(form) + self.births.ids(form).len() < most;
-        let Some(id) = self.first_new.checked_add(self.births.series.len() as SeriesId).filter(|_| is_room) else {
-            refused.series_limit += 1;
-            return None;
-        };
-        self.births.add(id, form, key, kind);
-        Some(id)
-    }
-
-    fn is_too_old(&self, form: Form, key: &SeriesKey, timestamp: Timestamp) -> bool {
-        let schemas = &self.config.schemas;
-        let known = self.index.id(form, key).and_then(|id| self.index.get(id)).map(|entry| entry.rule);
-        let rule = schemas.rule(known.unwrap_or_else(|| schemas.rule_of(key)));
-        timestamp < self.config.horizon_of(rule, self.now)
-    }
-
-    /// The points of a batch that can be taken.
-    fn points(&mut self, rows: &[Row], refused: &mut Refused) -> Vec<LogPoint> {
-        let mut points = Vec::with_capacity(rows.len());
-        for Row { key, kind, point } in rows {
-            if point.value.is_nan() {
-                refused.not_a_number += 1;
-            } else if let Some(id) = self.resolve(Form::Points, key, *kind, point.timestamp, refused) {
-                points.push(LogPoint { id, timestamp: point.timestamp, value: point.value });
-            }
-        }
-        points
-    }
-
-    /// The sketches of a batch that can be taken.
-    fn sketches(&mut self, rows: &[SketchRow], refused: &mut Refused) -> Vec<LogSketch> {
-        let mut sketches = Vec::with_capacity(rows.len());
-        for SketchRow { key, timestamp, sketch } in rows {
-            if sketch.is_empty() {
-                refused.not_a_number += 1;
-            } else if let Some(id) = self.resolve(Form::Sketches, key, Kind::Untyped, *timestamp, refused) {
-                let mut bytes = Vec::new();
-                sketch.encode(&mut bytes);
-                sketches.push(LogSketch { id, timestamp: *timestamp, bytes });
-            }
-        }
-        sketches
-    }
-}
-
 impl Appender {
     pub(crate) fn new(catalogue: Catalogue, event_log: EventLog, log_directory: PathBuf) -> Self {
         Self {
@@ -177,6 +61,8 @@ impl Appender {
             logs: FxHashMap::default(),
             next_log: 0,
             next_series: 0,
+            recent: RecentSeries::default(),
+            encoder: PartEncoder::default(),
             sequence: 0,
             unclean: Vec::new(),
         }
@@ -225,8 +111,9 @@ impl Appender {
         mark: BatchMark,
         lengths_before: &mut Vec<(Timestamp, u64)>,
     ) -> Result<(), StoreError> {
-        let mut bytes = Vec::new();
-        log::encode_part(&mut bytes, mark, part)
+        let bytes = self
+            .encoder
+            .encode(mark, part)
             .map_err(|source| StoreError::io("compress a batch for", &self.log_directory, source))?;
         if !self.logs.contains_key(&start) {
             let number = self.next_log;
@@ -235,7 +122,7 @@ impl Appender {
         }
         if let Some(log) = self.logs.get_mut(&start) {
             lengths_before.push((start, log.length()));
-            log.append(&bytes)?;
+            log.append(bytes)?;
             if mark.parts as usize > MOST_OPEN_LOGS {
                 log.rest();
             }
@@ -261,7 +148,7 @@ impl Inner {
     fn append_alone(&self, appender: &mut Appender, batch: &Batch) -> Result<Appended, StoreError> {
         appender.clean()?;
         let mut appended = Appended::default();
-        let mut births = Births::default();
+        let mut births = Births::from(appender.next_series);
         let taken = self.take(appender, batch, &mut births, &mut appended);
         self.bear(appender, &births)?;
         appended.new_series = births.series.len() as u64;
@@ -273,7 +160,7 @@ impl Inner {
     }
 
     /// What can be taken of a batch, with the numbers of the series.
-    fn take(&self, appender: &Appender, batch: &Batch, births: &mut Births, appended: &mut Appended) -> Taken {
+    fn take(&self, appender: &mut Appender, batch: &Batch, births: &mut Births, appended: &mut Appended) -> Taken {
         let now = self.config.clock.now();
         let schemas = &self.config.schemas;
         let oldest = now.offset(-schemas.shortest_retention().min(millis(self.config.max_late)));
@@ -283,8 +170,8 @@ impl Inner {
             let index = self.index.read();
             let mut resolver = Resolver {
                 index: &index,
+                recent: &mut appender.recent,
                 births,
-                first_new: appender.next_series,
                 config: &self.config,
                 now,
                 oldest,
@@ -301,46 +188,37 @@ impl Inner {
         appended.events = admitted.new.len() as u64;
         appended.known_events = admitted.known;
         appended.refused_events = admitted.refused;
-        Taken { parts: self.part(points, sketches), events: admitted.new }
+        Taken { parts: self.parts(points, sketches), events: admitted.new }
     }
 
     /// Makes new series and kinds known, first to the catalogue and then to the index.
     fn bear(&self, appender: &mut Appender, births: &Births) -> Result<(), StoreError> {
-        if births.kinds.is_empty() {
+        if births.series.is_empty() && births.kinds.is_empty() {
             return Ok(());
         }
         let first = appender.next_series;
-        let kind_of = |id| births.kinds.get(&id).copied().unwrap_or_default();
-        let born = (first..).zip(&births.series).map(|(id, (form, key))| catalogue::Event::Born {
-            id,
-            form: *form,
-            kind: kind_of(id),
-            key: key.clone(),
-        });
-        let changed = births.kinds.iter().filter(|(id, _)| **id < first);
-        let changed = changed.map(|(id, kind)| catalogue::Event::Kind { id: *id, kind: *kind });
-        let events: Vec<_> = born.chain(changed).collect();
-        appender.catalogue.append(&events)?;
+        appender.catalogue.append_births(first, &births.series, &births.kinds)?;
         appender.next_series += births.series.len() as SeriesId;
         self.next_series.store(appender.next_series, Ordering::SeqCst);
         let mut index = self.index.write();
-        for event in events {
-            match event {
-                catalogue::Event::Born { id, form, kind, key } => {
-                    let rule = self.config.schemas.rule_of(&key);
-                    index.insert(id, form, key, kind, rule);
-                }
-                catalogue::Event::Kind { id, kind } => index.set_kind(id, kind),
-                catalogue::Event::Gone { id } => index.remove(id),
+        for (id, birth) in (first..).zip(&births.series) {
+            let rule = self.config.schemas.rule_of(&birth.key);
+            index.insert(id, birth.form, birth.key.clone(), birth.kind, rule);
+            if id % INDEXED_AT_A_TIME == 0 {
+                RwLockWriteGuard::bump(&mut index);
             }
         }
+        births.kinds.iter().for_each(|(id, kind)| index.set_kind(*id, *kind));
+        drop(index);
+        appender.recent.learn_births(first, &births.series);
+        births.kinds.iter().for_each(|(id, kind)| appender.recent.set_kind(*id, *kind));
         Ok(())
     }
 
     /// Points and sketches by the window they belong to, in the order of their series.
-    fn part(&self, mut points: Vec<LogPoint>, mut sketches: Vec<LogSketch>) -> BTreeMap<Timestamp, Part> {
+    fn parts(&self, mut points: FlushColumns, mut sketches: Vec<LogSketch>) -> BTreeMap<Timestamp, Part> {
         // Stable: of two points of one series and instant, the later in the batch stays.
-        points.sort_by_key(|point| point.id);
+        points.sort();
         sketches.sort_by_key(|sketch| sketch.id);
         let state = self.state.read();
         let mut parts: BTreeMap<Timestamp, Part> = BTreeMap::new();
@@ -351,9 +229,15 @@ impl Inner {
             }
             window
         };
-        for point in points {
-            let window = window_of(point.timestamp);
-            parts.entry(window.from).or_insert_with(|| Part::new(window)).points.push(point);
+        let span = points.span().filter(|(oldest, newest)| window_of(*oldest).contains(*newest));
+        if let Some((oldest, _)) = span {
+            let window = window_of(oldest);
+            parts.insert(window.from, Part { points, ..Part::new(window) });
+        } else {
+            for (id, timestamp, value) in points.iter() {
+                let window = window_of(timestamp);
+                parts.entry(window.from).or_insert_with(|| Part::new(window)).points.push(id, timestamp, value);
+            }
         }
         for sketch in sketches {
             let window = window_of(sketch.timestamp);
@@ -367,14 +251,12 @@ impl Inner {
         let Taken { parts, events } = taken;
         let mut state = self.state.write();
         for (start, part) in &parts {
-            let head = state.head_mut(part.window);
+            let head = state.head_mut(part.window, self.config.schemas.usual_step());
             if let Some(log) = appender.logs.get(start) {
                 head.add_log(log.number);
             }
             head.touched = std::time::Instant::now();
-            for point in &part.points {
-                head.push(point.id, point.timestamp, point.value);
-            }
+            head.push_all(&part.points);
             for sketch in &part.sketches {
                 head.push_sketch(sketch.id, sketch.timestamp, &sketch.bytes);
             }
@@ -383,7 +265,7 @@ impl Inner {
         drop(state);
         let mut index = self.index.write();
         for part in parts.values() {
-            part.points.iter().for_each(|point| index.saw(point.id, point.timestamp, point.timestamp));
+            part.points.iter().for_each(|(id, at, _)| index.saw(id, at, at));
             part.sketches.iter().for_each(|sketch| index.saw(sketch.id, sketch.timestamp, sketch.timestamp));
         }
         drop(index);

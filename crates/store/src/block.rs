@@ -289,7 +289,10 @@ mod tests {
         let (_, opened) = Blocks::open(directory.path(), &[meta(1)]).unwrap();
         assert_eq!(opened[0].series().unwrap(), [7]);
         assert_eq!(fs::read_dir(directory.path().join(DIRECTORY)).unwrap().count(), 1);
-        assert!(Blocks::open(directory.path(), &[meta(1), meta(2)]).is_err_and(|error| error.to_string().contains("missing")));
+        assert!(
+            Blocks::open(directory.path(), &[meta(1), meta(2)])
+                .is_err_and(|error| error.to_string().contains("missing"))
+        );
     }
 
     #[test]

@@ -6,10 +6,12 @@
 
 use std::path::Path;
 
+use rustc_hash::FxHashMap;
 use statline_series::{Kind, SeriesKey};
 
 use crate::bytes::{Malformed, Reader, put_varint};
 use crate::journal::{Damage, Format, Journal};
+use crate::resolve::Birth;
 use crate::{Form, SeriesId, StoreError};
 
 pub(crate) const FILE_NAME: &str = "catalogue";
@@ -56,20 +58,40 @@ impl Catalogue {
         events.iter().for_each(|event| encode(&mut payload, event));
         self.0.append(0, 1, &payload)
     }
+
+    /// Writes new series, numbered from `first` on, and the kinds of others that changed; durably, all or none.
+    pub(crate) fn append_births(
+        &mut self,
+        first: SeriesId,
+        births: &[Birth],
+        kinds: &FxHashMap<SeriesId, Kind>,
+    ) -> Result<(), StoreError> {
+        if births.iter().any(|birth| birth.form == Form::Sketches) {
+            self.0.raise_version()?;
+        }
+        let mut payload = Vec::with_capacity(births.len() * 64);
+        for (id, birth) in (first..).zip(births) {
+            encode_birth(&mut payload, id, birth.form, birth.kind, &birth.key);
+        }
+        kinds.iter().for_each(|(id, kind)| encode(&mut payload, &Event::Kind { id: *id, kind: *kind }));
+        self.0.append(0, 1, &payload)
+    }
+}
+
+fn encode_birth(out: &mut Vec<u8>, id: SeriesId, form: Form, kind: Kind, key: &SeriesKey) {
+    match form {
+        Form::Points => out.push(BORN),
+        Form::Sketches => out.push(BORN_FOR_SKETCHES),
+    }
+    put_varint(out, u64::from(id));
+    out.push(kind_code(kind));
+    put_varint(out, key.as_str().len() as u64);
+    out.extend_from_slice(key.as_str().as_bytes());
 }
 
 fn encode(out: &mut Vec<u8>, event: &Event) {
     match event {
-        Event::Born { id, form, kind, key } => {
-            match form {
-                Form::Points => out.push(BORN),
-                Form::Sketches => out.push(BORN_FOR_SKETCHES),
-            }
-            put_varint(out, u64::from(*id));
-            out.push(kind_code(*kind));
-            put_varint(out, key.as_str().len() as u64);
-            out.extend_from_slice(key.as_str().as_bytes());
-        }
+        Event::Born { id, form, kind, key } => encode_birth(out, *id, *form, *kind, key),
         Event::Kind { id, kind } => {
             out.push(KIND);
             put_varint(out, u64::from(*id));

@@ -170,7 +170,11 @@ pub(crate) fn decode(id: SeriesId, chunk: &[u8], from: i64, until: i64, out: &mu
 /// The instants of a chunk.
 enum Times {
     /// So many from the first on, each so much later than the one before.
-    Even { first: i64, step: u64, count: usize },
+    Even {
+        first: i64,
+        step: u64,
+        count: usize,
+    },
     Listed(Vec<i64>),
 }
 

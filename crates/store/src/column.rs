@@ -54,6 +54,7 @@ impl Column {
                 *step = offset.abs_diff(*first);
                 *present = 2;
                 if offset > *first {
+                    make_room(values);
                     values.push(value);
                 } else {
                     values.insert(0, value);
@@ -77,6 +78,7 @@ impl Column {
             if slots_away >= most_slots {
                 return false;
             }
+            make_room(values);
             values.resize(slots_away, f64::NAN);
             values.push(value);
         } else {
@@ -107,6 +109,8 @@ impl Column {
     fn push_irregular(&mut self, offset: u32, value: f64) {
         let Self::Irregular { sorted, offsets, values } = self else { return };
         let in_order = *sorted == offsets.len() && offsets.last().is_none_or(|last| *last < offset);
+        make_room(offsets);
+        make_room(values);
         offsets.push(offset);
         values.push(value);
         if in_order {
@@ -166,6 +170,13 @@ impl Column {
                 settled.read(start, from, until, out);
             }
         }
+    }
+}
+
+/// Makes a full vector longer by a quarter, where it would double by itself.
+fn make_room<T>(points: &mut Vec<T>) {
+    if points.len() == points.capacity() {
+        points.reserve_exact(points.len() / 4 + 4);
     }
 }
 

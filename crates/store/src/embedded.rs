@@ -186,6 +186,7 @@ impl Inner {
     pub(crate) fn remove_series(&self, appender: &mut Appender, gone: &[crate::SeriesId]) -> Result<(), StoreError> {
         let events: Vec<_> = gone.iter().map(|id| catalogue::Event::Gone { id: *id }).collect();
         appender.catalogue.append(&events)?;
+        gone.iter().for_each(|id| appender.recent.forget(*id));
         let mut index = self.index.write();
         gone.iter().for_each(|id| index.remove(*id));
         Ok(())

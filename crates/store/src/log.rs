@@ -11,27 +11,25 @@ use std::path::{Path, PathBuf};
 use statline_series::{TimeRange, Timestamp};
 
 use crate::bytes::{Malformed, Reader, put_signed, put_varint};
-use crate::record::{self, Record, Records};
+use crate::flush::FlushColumns;
+use crate::record::{Record, RecordEncoder, Records};
 use crate::sealed::sync_directory;
+use crate::value_column::{self, ValueEncoder};
 use crate::{SeriesId, StoreError};
 
 pub(crate) const DIRECTORY: &str = "log";
 const MAGIC: [u8; 8] = *b"STATLOG\0";
-/// Version 2 knows of records with sketches.
-const VERSION: u16 = 2;
+/// Version 2 knows of records with sketches, version 3 of runs of series and of values as decimals.
+const VERSION: u16 = 3;
 const HEADER_BYTES: u64 = 8 + 2 + 2 + 8 + 4;
+/// A record of points as versions 1 and 2 write them.
+const OLD_POINTS: u8 = 0;
+/// A record of points and of sketches as version 2 writes them.
+const OLD_POINTS_AND_SKETCHES: u8 = 1;
 /// A record of points.
-const POINTS: u8 = 0;
+const POINTS: u8 = 2;
 /// A record of points, which may be none, and of sketches.
-const POINTS_AND_SKETCHES: u8 = 1;
-
-/// One point on its way into a window.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct LogPoint {
-    pub(crate) id: SeriesId,
-    pub(crate) timestamp: Timestamp,
-    pub(crate) value: f64,
-}
+const POINTS_AND_SKETCHES: u8 = 3;
 
 /// One sketch on its way into a window.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,13 +44,13 @@ pub(crate) struct LogSketch {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Part {
     pub(crate) window: TimeRange,
-    pub(crate) points: Vec<LogPoint>,
+    pub(crate) points: FlushColumns,
     pub(crate) sketches: Vec<LogSketch>,
 }
 
 impl Part {
-    pub(crate) const fn new(window: TimeRange) -> Self {
-        Self { window, points: Vec::new(), sketches: Vec::new() }
+    pub(crate) fn new(window: TimeRange) -> Self {
+        Self { window, points: FlushColumns::default(), sketches: Vec::new() }
     }
 }
 
@@ -183,56 +181,80 @@ impl LogWriter {
     }
 }
 
-/// Appends to `out` the record of what one batch brings to one window.
-pub(crate) fn encode_part(out: &mut Vec<u8>, mark: BatchMark, part: &Part) -> std::io::Result<()> {
-    let Part { window, points, sketches } = part;
-    let mut payload = Vec::with_capacity(points.len() * 10 + sketches.len() * 64 + 32);
-    put_signed(&mut payload, window.from.millis());
-    put_varint(&mut payload, window.millis().unsigned_abs());
-    put_points(&mut payload, *window, points);
-    if sketches.is_empty() {
-        return record::encode(out, mark.sequence, mark.parts, POINTS, &payload);
-    }
-    put_varint(&mut payload, sketches.len() as u64);
-    put_ids(&mut payload, sketches.iter().map(|sketch| sketch.id));
-    for sketch in sketches {
-        put_signed(&mut payload, sketch.timestamp.millis().wrapping_sub(window.from.millis()));
-    }
-    sketches.iter().for_each(|sketch| put_varint(&mut payload, sketch.bytes.len() as u64));
-    sketches.iter().for_each(|sketch| payload.extend_from_slice(&sketch.bytes));
-    record::encode(out, mark.sequence, mark.parts, POINTS_AND_SKETCHES, &payload)
+/// Writes the records of batches. No record depends on another.
+#[derive(Debug, Default)]
+pub(crate) struct PartEncoder {
+    payload: Vec<u8>,
+    record: Vec<u8>,
+    values: ValueEncoder,
+    /// Made with the first record.
+    encoder: Option<RecordEncoder>,
 }
 
-fn put_ids(payload: &mut Vec<u8>, ids: impl Iterator<Item = SeriesId>) {
-    let mut previous = 0_i64;
-    for id in ids {
-        put_signed(payload, i64::from(id) - previous);
-        previous = i64::from(id);
+impl PartEncoder {
+    /// The record of what one batch brings to one window.
+    pub(crate) fn encode(&mut self, mark: BatchMark, part: &Part) -> std::io::Result<&[u8]> {
+        let Part { window, points, sketches } = part;
+        let Self { payload, record, values, encoder } = self;
+        payload.clear();
+        record.clear();
+        put_signed(payload, window.from.millis());
+        put_varint(payload, window.millis().unsigned_abs());
+        put_points(payload, *window, points);
+        values.encode(payload, points.values());
+        if !sketches.is_empty() {
+            put_sketches(payload, *window, sketches);
+        }
+        let kind = if sketches.is_empty() { POINTS } else { POINTS_AND_SKETCHES };
+        let encoder = match encoder {
+            Some(encoder) => encoder,
+            None => encoder.insert(RecordEncoder::new()?),
+        };
+        encoder.encode(record, mark.sequence, mark.parts, kind, payload)?;
+        Ok(record)
     }
 }
 
-fn put_points(payload: &mut Vec<u8>, window: TimeRange, points: &[LogPoint]) {
+/// Numbers as runs of one after the other.
+fn put_id_runs(payload: &mut Vec<u8>, ids: impl Iterator<Item = SeriesId>) {
+    let mut ids = ids.map(i64::from).peekable();
+    let mut expected = 0;
+    while let Some(first) = ids.next() {
+        let mut last = first;
+        while ids.next_if(|next| *next == last + 1).is_some() {
+            last += 1;
+        }
+        put_signed(payload, first - expected);
+        put_varint(payload, (last - first).unsigned_abs());
+        expected = last + 1;
+    }
+}
+
+/// Series and instants of points.
+fn put_points(payload: &mut Vec<u8>, window: TimeRange, points: &FlushColumns) {
     put_varint(payload, points.len() as u64);
-    put_ids(payload, points.iter().map(|point| point.id));
-    let first = points.first().map_or(0, |point| point.timestamp.millis());
+    if points.is_empty() {
+        return;
+    }
+    put_id_runs(payload, points.ids().iter().copied());
+    let first = points.first().millis();
     put_signed(payload, first.saturating_sub(window.from.millis()));
-    let same_instant = points.iter().all(|point| point.timestamp.millis() == first);
-    payload.push(u8::from(!same_instant));
-    if !same_instant {
-        let mut previous = first;
-        for point in points {
-            put_signed(payload, point.timestamp.millis().wrapping_sub(previous));
-            previous = point.timestamp.millis();
-        }
+    payload.push(u8::from(points.instants().is_some()));
+    let mut previous = first;
+    for timestamp in points.instants().unwrap_or_default() {
+        put_signed(payload, timestamp.millis().wrapping_sub(previous));
+        previous = timestamp.millis();
     }
-    // The bytes of equal weight together: those of the sign and the exponent hardly differ, which zstd sees this way.
-    let columns = payload.len();
-    payload.resize(columns + points.len() * 8, 0);
-    for (place, point) in points.iter().enumerate() {
-        for (weight, byte) in point.value.to_le_bytes().into_iter().enumerate() {
-            payload[columns + weight * points.len() + place] = byte;
-        }
+}
+
+fn put_sketches(payload: &mut Vec<u8>, window: TimeRange, sketches: &[LogSketch]) {
+    put_varint(payload, sketches.len() as u64);
+    put_id_runs(payload, sketches.iter().map(|sketch| sketch.id));
+    for sketch in sketches {
+        put_signed(payload, sketch.timestamp.millis().wrapping_sub(window.from.millis()));
     }
+    sketches.iter().for_each(|sketch| put_varint(payload, sketch.bytes.len() as u64));
+    sketches.iter().for_each(|sketch| payload.extend_from_slice(&sketch.bytes));
 }
 
 /// What a record holds.
@@ -243,10 +265,11 @@ pub(crate) fn decode_part(record: &Record) -> Result<Part, Malformed> {
         Timestamp::from_millis(start),
         Timestamp::from_millis(start.saturating_add_unsigned(reader.varint()?)),
     );
-    let points = points(&mut reader, window)?;
-    let sketches = match record.kind {
-        POINTS => Vec::new(),
-        POINTS_AND_SKETCHES => sketches(&mut reader, window)?,
+    let (points, sketches) = match record.kind {
+        OLD_POINTS => (old_points(&mut reader, window)?, Vec::new()),
+        OLD_POINTS_AND_SKETCHES => (old_points(&mut reader, window)?, sketches(&mut reader, window, old_ids)?),
+        POINTS => (points(&mut reader, window)?, Vec::new()),
+        POINTS_AND_SKETCHES => (points(&mut reader, window)?, sketches(&mut reader, window, id_runs)?),
         _ => return Err(Malformed("its kind is unknown")),
     };
     if reader.is_empty() { Ok(Part { window, points, sketches }) } else { Err(Malformed("it goes on after its end")) }
@@ -258,7 +281,26 @@ fn count(reader: &mut Reader<'_>) -> Result<usize, Malformed> {
     if count > reader.remaining() { Err(Malformed("it names more than it holds")) } else { Ok(count) }
 }
 
-fn ids(reader: &mut Reader<'_>, count: usize) -> Result<Vec<SeriesId>, Malformed> {
+fn id_runs(reader: &mut Reader<'_>, count: usize) -> Result<Vec<SeriesId>, Malformed> {
+    const IMPOSSIBLE: Malformed = Malformed("a series' number in it is impossible");
+    let mut ids = Vec::with_capacity(count);
+    let mut expected = 0_i64;
+    while ids.len() < count {
+        let first = expected.checked_add(reader.signed()?).ok_or(IMPOSSIBLE)?;
+        let others = reader.varint_u32()?;
+        let first = SeriesId::try_from(first).map_err(|_| IMPOSSIBLE)?;
+        let last = first.checked_add(others).ok_or(IMPOSSIBLE)?;
+        if others as usize >= count - ids.len() {
+            return Err(Malformed("it names more series than points"));
+        }
+        ids.extend(first..=last);
+        expected = i64::from(last) + 1;
+    }
+    Ok(ids)
+}
+
+/// Numbers one by one, each less the one before.
+fn old_ids(reader: &mut Reader<'_>, count: usize) -> Result<Vec<SeriesId>, Malformed> {
     let mut id = 0_i64;
     let mut next = || {
         id = id.wrapping_add(reader.signed()?);
@@ -267,36 +309,61 @@ fn ids(reader: &mut Reader<'_>, count: usize) -> Result<Vec<SeriesId>, Malformed
     (0..count).map(|_| next()).collect()
 }
 
+const OUTSIDE: Malformed = Malformed("an instant in it lies outside of its window");
+
 fn inside(window: TimeRange, millis: i64) -> Result<Timestamp, Malformed> {
     let timestamp = Timestamp::from_millis(millis);
-    if window.contains(timestamp) {
-        Ok(timestamp)
-    } else {
-        Err(Malformed("an instant in it lies outside of its window"))
-    }
+    if window.contains(timestamp) { Ok(timestamp) } else { Err(OUTSIDE) }
 }
 
-fn points(reader: &mut Reader<'_>, window: TimeRange) -> Result<Vec<LogPoint>, Malformed> {
-    let count = count(reader)?;
-    let ids = ids(reader, count)?;
-    let mut points = Vec::with_capacity(count);
-    let mut time = window.from.millis().saturating_add(reader.signed()?);
-    let times_differ = reader.u8()? != 0;
-    for id in ids {
-        if times_differ {
+/// The instants of points: the first, and every one unless all are the same.
+fn instants(
+    reader: &mut Reader<'_>,
+    window: TimeRange,
+    count: usize,
+) -> Result<(Timestamp, Vec<Timestamp>), Malformed> {
+    let first = window.from.millis().saturating_add(reader.signed()?);
+    let mut each = Vec::new();
+    if reader.u8()? != 0 {
+        each.reserve_exact(count);
+        let mut time = first;
+        for _ in 0..count {
             time = time.wrapping_add(reader.signed()?);
+            each.push(inside(window, time)?);
         }
-        points.push(LogPoint { id, timestamp: inside(window, time)?, value: 0.0 });
     }
-    let columns = reader.take(count * 8)?;
-    for (place, point) in points.iter_mut().enumerate() {
-        let bytes = std::array::from_fn(|weight| columns[weight * count + place]);
-        point.value = f64::from_le_bytes(bytes);
+    let first = Timestamp::from_millis(first);
+    if each.is_empty() && count > 0 && !window.contains(first) {
+        return Err(OUTSIDE);
     }
-    Ok(points)
+    Ok((each.first().copied().unwrap_or(first), each))
 }
 
-fn sketches(reader: &mut Reader<'_>, window: TimeRange) -> Result<Vec<LogSketch>, Malformed> {
+fn points(reader: &mut Reader<'_>, window: TimeRange) -> Result<FlushColumns, Malformed> {
+    let count = count(reader)?;
+    if count == 0 {
+        return Ok(FlushColumns::default());
+    }
+    let ids = id_runs(reader, count)?;
+    let (first, each) = instants(reader, window, count)?;
+    let values = value_column::decode(reader, count)?;
+    Ok(FlushColumns::from_columns(ids, values, first, each))
+}
+
+fn old_points(reader: &mut Reader<'_>, window: TimeRange) -> Result<FlushColumns, Malformed> {
+    let count = count(reader)?;
+    let ids = old_ids(reader, count)?;
+    let (first, each) = instants(reader, window, count)?;
+    let columns = reader.take(count.saturating_mul(8))?;
+    let value = |place: usize| f64::from_le_bytes(std::array::from_fn(|weight| columns[weight * count + place]));
+    Ok(FlushColumns::from_columns(ids, (0..count).map(value).collect(), first, each))
+}
+
+fn sketches(
+    reader: &mut Reader<'_>,
+    window: TimeRange,
+    ids: impl Fn(&mut Reader<'_>, usize) -> Result<Vec<SeriesId>, Malformed>,
+) -> Result<Vec<LogSketch>, Malformed> {
     let count = count(reader)?;
     let ids = ids(reader, count)?;
     let mut sketches = Vec::with_capacity(count);
@@ -366,29 +433,89 @@ mod tests {
 
     const WINDOW: TimeRange = TimeRange::new(Timestamp::from_millis(-1000), Timestamp::from_millis(7_200_000));
 
-    fn encode(points: &[LogPoint]) -> Vec<u8> {
-        encode_both(points, &[])
+    type Point = (SeriesId, i64, f64);
+
+    fn columns(points: &[Point]) -> FlushColumns {
+        let mut columns = FlushColumns::default();
+        points.iter().for_each(|(id, millis, value)| columns.push(*id, Timestamp::from_millis(*millis), *value));
+        columns
     }
 
-    fn encode_both(points: &[LogPoint], sketches: &[LogSketch]) -> Vec<u8> {
-        let mut bytes = Vec::new();
-        let part = Part { window: WINDOW, points: points.to_vec(), sketches: sketches.to_vec() };
-        encode_part(&mut bytes, BatchMark { sequence: 5, parts: 2 }, &part).unwrap();
-        bytes
+    fn bits(points: &FlushColumns) -> Vec<(SeriesId, Timestamp, u64)> {
+        points.iter().map(|(id, timestamp, value)| (id, timestamp, value.to_bits())).collect()
+    }
+
+    fn encode(points: &[Point], sketches: &[LogSketch]) -> Vec<u8> {
+        let part = Part { window: WINDOW, points: columns(points), sketches: sketches.to_vec() };
+        PartEncoder::default().encode(BatchMark { sequence: 5, parts: 2 }, &part).unwrap().to_vec()
     }
 
     #[test]
     fn a_flush_of_one_instant_is_compact() {
-        let timestamp = Timestamp::from_seconds(100);
-        let points: Vec<_> = (0..10_000).map(|id| LogPoint { id, timestamp, value: f64::from(id % 7) }).collect();
-        assert!(encode(&points).len() < 10_000, "{} bytes for 10,000 points", encode(&points).len());
+        let points: Vec<_> = (0..10_000).map(|id| (id, 100_000, f64::from(id % 7))).collect();
+        let length = encode(&points, &[]).len();
+        assert!(length < 5_000, "{length} bytes for 10,000 points");
+    }
+
+    #[test]
+    fn a_damaged_record_takes_no_other_with_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = path_of(directory.path(), 1);
+        let mut writer = LogWriter::create(directory.path(), 1).unwrap();
+        let flush = |round: i64| (0..40).map(move |id| (id, round * 10_000, f64::from(id) + round as f64 / 10.0));
+        let flushes: Vec<Vec<Point>> = (0..3).map(|round| flush(round).collect()).collect();
+        let mut ends = vec![writer.length()];
+        for flush in &flushes {
+            writer.append(&encode(flush, &[])).unwrap();
+            ends.push(writer.length());
+        }
+        let good = fs::read(&path).unwrap();
+        for bit in ends[1] * 8..ends[2] * 8 {
+            let mut bad = good.clone();
+            bad[bit as usize / 8] ^= 1 << (bit % 8);
+            fs::write(&path, &bad).unwrap();
+            let mut reader = LogReader::open(&path, 1).unwrap();
+            for left in [&flushes[0], &flushes[2]] {
+                let record = reader.records.next().unwrap().unwrap();
+                assert_eq!(bits(&decode_part(&record).unwrap().points), bits(&columns(left)), "bit {bit}");
+            }
+            assert!(reader.records.next().unwrap().is_none());
+            assert_eq!((reader.records.corrupt, reader.records.torn_at), (1, None), "bit {bit}");
+        }
+    }
+
+    #[test]
+    fn records_of_older_versions_are_read() {
+        let mut payload = Vec::new();
+        put_signed(&mut payload, WINDOW.from.millis());
+        put_varint(&mut payload, WINDOW.millis().unsigned_abs());
+        put_varint(&mut payload, 3);
+        [4, 0, 2].into_iter().for_each(|step| put_signed(&mut payload, step));
+        put_signed(&mut payload, 1005);
+        payload.push(1);
+        [0, 10, -3].into_iter().for_each(|step| put_signed(&mut payload, step));
+        let values = [1.5, -0.0, 0.1_f64];
+        (0..8).for_each(|weight| payload.extend(values.map(|value| value.to_le_bytes()[weight])));
+        let record =
+            |kind, payload: &[u8]| Record { offset: 0, sequence: 1, parts: 1, kind, payload: payload.to_vec() };
+        let points = columns(&[(4, 5, 1.5), (4, 15, -0.0), (6, 12, 0.1)]);
+        assert_eq!(bits(&decode_part(&record(OLD_POINTS, &payload)).unwrap().points), bits(&points));
+        put_varint(&mut payload, 1);
+        put_signed(&mut payload, 9);
+        put_signed(&mut payload, 2000);
+        put_varint(&mut payload, 2);
+        payload.extend_from_slice(b"xy");
+        let both = decode_part(&record(OLD_POINTS_AND_SKETCHES, &payload)).unwrap();
+        assert_eq!(bits(&both.points), bits(&points));
+        let sketch = LogSketch { id: 9, timestamp: Timestamp::from_millis(1000), bytes: b"xy".to_vec() };
+        assert_eq!(both.sketches, [sketch]);
     }
 
     #[test]
     fn a_newer_version_is_named_and_a_spoilt_header_is_told() {
         let directory = tempfile::tempdir().unwrap();
         let mut writer = LogWriter::create(directory.path(), 3).unwrap();
-        writer.append(&encode(&[LogPoint { id: 1, timestamp: Timestamp::from_millis(5), value: 1.0 }])).unwrap();
+        writer.append(&encode(&[(1, 5, 1.0)], &[])).unwrap();
         let path = path_of(directory.path(), 3);
         assert_eq!(list(directory.path()).unwrap(), [3]);
         let good = fs::read(&path).unwrap();
@@ -414,27 +541,23 @@ mod tests {
             points in prop::collection::vec((any::<u32>(), -1000_i64..7_200_000, prop::num::f64::ANY), 0..50),
             sketches in prop::collection::vec((any::<u32>(), -1000_i64..7_200_000, any::<Vec<u8>>()), 0..6),
         ) {
-            let points: Vec<_> = points.into_iter()
-                .map(|(id, millis, value)| LogPoint { id, timestamp: Timestamp::from_millis(millis), value })
-                .collect();
             let sketches: Vec<_> = sketches.into_iter()
                 .map(|(id, millis, bytes)| LogSketch { id, timestamp: Timestamp::from_millis(millis), bytes })
                 .collect();
             let directory = tempfile::tempdir().unwrap();
             let mut writer = LogWriter::create(directory.path(), 1).unwrap();
-            writer.append(&encode_both(&points, &sketches)).unwrap();
+            writer.append(&encode(&points, &sketches)).unwrap();
             let mut reader = LogReader::open(&path_of(directory.path(), 1), 1).unwrap();
             let record = reader.records.next().unwrap().unwrap();
             prop_assert_eq!((record.sequence, record.parts), (5, 2));
             let read = decode_part(&record).unwrap();
             prop_assert_eq!(read.window, WINDOW);
             prop_assert_eq!(read.sketches, sketches);
-            let bits = |points: &[LogPoint]| points.iter().map(|p| (p.id, p.timestamp, p.value.to_bits())).collect::<Vec<_>>();
-            prop_assert_eq!(bits(&read.points), bits(&points));
+            prop_assert_eq!(bits(&read.points), bits(&columns(&points)));
         }
 
         #[test]
-        fn no_payload_panics(payload: Vec<u8>, kind in 0_u8..3) {
+        fn no_payload_panics(payload: Vec<u8>, kind in 0_u8..5) {
             let _ = decode_part(&Record { offset: 0, sequence: 1, parts: 1, kind, payload });
         }
     }

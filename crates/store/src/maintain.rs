@@ -383,9 +383,11 @@ impl MergeError {
     fn of(block: &StoredBlock, error: ChunkError) -> Self {
         match error {
             ChunkError::Damaged(_) => Self::Damaged(block.meta.id),
-            ChunkError::Io(error) => {
-                Self::Failed(StoreError::io("read a block at", std::path::Path::new(&crate::block::name_of(block.meta.id)), error))
-            }
+            ChunkError::Io(error) => Self::Failed(StoreError::io(
+                "read a block at",
+                std::path::Path::new(&crate::block::name_of(block.meta.id)),
+                error,
+            )),
         }
     }
 }

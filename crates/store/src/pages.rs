@@ -23,8 +23,7 @@ pub(crate) const fn are_worth_it(count: usize) -> bool {
 pub(crate) fn encode(values: &[f64], level: usize) -> Result<Vec<u8>, Malformed> {
     let pages: Vec<usize> = values.chunks(PAGE).map(<[f64]>::len).collect();
     let count = pages.len();
-    let config =
-        ChunkConfig::default().with_compression_level(level).with_paging_spec(PagingSpec::Exact(pages));
+    let config = ChunkConfig::default().with_compression_level(level).with_paging_spec(PagingSpec::Exact(pages));
     let file = FileCompressor::default();
     let mut compressor = file.chunk_compressor(values, &config).map_err(|_| CANNOT_COMPRESS)?;
     let head = file.write_header(Vec::new()).and_then(|head| compressor.write_meta(head));
@@ -96,7 +95,8 @@ mod tests {
 
     #[test]
     fn any_part_of_many_values_reads_back() {
-        let values: Vec<f64> = (0..8641).map(|number| f64::from(number % 97).sqrt() * f64::from(number / 1000)).collect();
+        let values: Vec<f64> =
+            (0..8641).map(|number| f64::from(number % 97).sqrt() * f64::from(number / 1000)).collect();
         for count in [1, 719, 720, 721, 1440, 8640, 8641] {
             let bytes = encode(&values[..count], 4).unwrap();
             for wanted in [0..count, 0..1, count - 1..count, count / 2..count / 2, count / 3..count / 2] {

@@ -7,9 +7,8 @@ use std::thread;
 use statline_series::{Consolidation, Kind, SeriesKey, Step, TimeRange, Timestamp, Values};
 
 use crate::block::{ChunkError, StoredBlock};
-use crate::column::Column;
 use crate::embedded::Inner;
-use crate::head::read_column;
+use crate::head::{HeadColumn, read_column};
 use crate::index::Entry;
 use crate::maintain::LENIENCE;
 use crate::points::Points;
@@ -183,7 +182,7 @@ impl Inner {
 
     fn read_series(
         &self,
-        sources: &Sources<Column>,
+        sources: &Sources<HeadColumn>,
         place: usize,
         series: &Chosen<'_>,
         consolidation: Consolidation,

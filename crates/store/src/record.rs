@@ -38,31 +38,59 @@ pub(crate) struct Record {
     pub(crate) payload: Vec<u8>,
 }
 
+/// Writes records, with what is worth keeping from one to the next.
+pub(crate) struct RecordEncoder {
+    compressor: zstd::bulk::Compressor<'static>,
+    compressed: Vec<u8>,
+}
+
+impl std::fmt::Debug for RecordEncoder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RecordEncoder").finish_non_exhaustive()
+    }
+}
+
+impl RecordEncoder {
+    pub(crate) fn new() -> std::io::Result<Self> {
+        Ok(Self { compressor: zstd::bulk::Compressor::new(LOG_COMPRESSION_LEVEL)?, compressed: Vec::new() })
+    }
+
+    /// Appends one record to `out`. The kind is below 16.
+    pub(crate) fn encode(
+        &mut self,
+        out: &mut Vec<u8>,
+        sequence: u64,
+        parts: u32,
+        kind: u8,
+        payload: &[u8],
+    ) -> std::io::Result<()> {
+        debug_assert!(kind < 16);
+        self.compressed.clear();
+        if payload.len() >= SHORTEST_COMPRESSED {
+            self.compressed.reserve(zstd::zstd_safe::compress_bound(payload.len()));
+            self.compressor.compress_to_buffer(payload, &mut self.compressed)?;
+        }
+        let is_shorter = !self.compressed.is_empty() && self.compressed.len() < payload.len();
+        let (codec, stored) = if is_shorter { (ZSTD, self.compressed.as_slice()) } else { (PLAIN, payload) };
+        let too_long = |_| std::io::Error::new(std::io::ErrorKind::InvalidInput, "a record is at most 4 GiB");
+        let start = out.len();
+        out.extend_from_slice(&MARKER);
+        out.extend_from_slice(&u32::try_from(stored.len()).map_err(too_long)?.to_le_bytes());
+        out.extend_from_slice(&u32::try_from(payload.len()).map_err(too_long)?.to_le_bytes());
+        out.extend_from_slice(&sequence.to_le_bytes());
+        // The codec and the kind take the top byte of the number of parts, which stays far below 2^24.
+        out.extend_from_slice(&(parts & 0x00ff_ffff | u32::from(kind << 4 | codec) << 24).to_le_bytes());
+        out.extend_from_slice(&crc32fast::hash(stored).to_le_bytes());
+        let header_checksum = crc32fast::hash(&out[start..]);
+        out.extend_from_slice(&header_checksum.to_le_bytes());
+        out.extend_from_slice(stored);
+        Ok(())
+    }
+}
+
 /// Appends one record to `out`. The kind is below 16.
 pub(crate) fn encode(out: &mut Vec<u8>, sequence: u64, parts: u32, kind: u8, payload: &[u8]) -> std::io::Result<()> {
-    debug_assert!(kind < 16);
-    let compressed = if payload.len() < SHORTEST_COMPRESSED {
-        None
-    } else {
-        Some(zstd::bulk::compress(payload, LOG_COMPRESSION_LEVEL)?).filter(|bytes| bytes.len() < payload.len())
-    };
-    let (codec, stored) = match &compressed {
-        Some(bytes) => (ZSTD, bytes.as_slice()),
-        None => (PLAIN, payload),
-    };
-    let too_long = |_| std::io::Error::new(std::io::ErrorKind::InvalidInput, "a record is at most 4 GiB");
-    let start = out.len();
-    out.extend_from_slice(&MARKER);
-    out.extend_from_slice(&u32::try_from(stored.len()).map_err(too_long)?.to_le_bytes());
-    out.extend_from_slice(&u32::try_from(payload.len()).map_err(too_long)?.to_le_bytes());
-    out.extend_from_slice(&sequence.to_le_bytes());
-    // The codec and the kind take the top byte of the number of parts, which stays far below 2^24.
-    out.extend_from_slice(&(parts & 0x00ff_ffff | u32::from(kind << 4 | codec) << 24).to_le_bytes());
-    out.extend_from_slice(&crc32fast::hash(stored).to_le_bytes());
-    let header_checksum = crc32fast::hash(&out[start..]);
-    out.extend_from_slice(&header_checksum.to_le_bytes());
-    out.extend_from_slice(stored);
-    Ok(())
+    RecordEncoder::new()?.encode(out, sequence, parts, kind, payload)
 }
 
 struct Header {

@@ -1,6 +1,6 @@
 //! Opening a directory: what was durable is found again, what was not whole is dropped, what is damaged is told.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::ErrorKind;
 use std::path::Path;
@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use parking_lot::{Mutex, RwLock};
 use rustc_hash::FxHashSet;
-use statline_series::{TimeRange, Timestamp};
+use statline_series::{Step, TimeRange, Timestamp};
 
 use crate::append::Appender;
 use crate::block::{Blocks, StoredBlock};
@@ -18,6 +18,7 @@ use crate::config::EmbeddedConfig;
 use crate::counters::Counters;
 use crate::embedded::{Inner, Signal};
 use crate::events::{Bounds, EventLog, LastRecord, Opened};
+use crate::flush::FlushColumns;
 use crate::head::Head;
 use crate::index::Index;
 use crate::journal::Damage;
@@ -53,7 +54,15 @@ pub(crate) fn open(config: EmbeddedConfig) -> Result<Inner, StoreError> {
 
     log::remove(&log_directory, &mut manifest.dead_logs);
     let last_of_events = opened_events.last.as_ref().map(|(record, _)| *record);
-    let mut replay = Replay::new(&log_directory, &manifest, &mut state, &mut known, &counters, last_of_events);
+    let mut replay = Replay::new(
+        &log_directory,
+        &manifest,
+        &mut state,
+        &mut known,
+        config.schemas.usual_step(),
+        &counters,
+        last_of_events,
+    );
     let mut unused = replay.run()?;
     let (next_log, sequence, lost_events) = (replay.next_log, replay.sequence, replay.lost_events);
 
@@ -216,6 +225,8 @@ struct Replay<'a> {
     acknowledged: u64,
     state: &'a mut State,
     known: &'a mut KnownSeries,
+    lives: Lives,
+    usual_step: Step,
     counters: &'a Counters,
     next_log: u64,
     /// The number of the newest batch seen.
@@ -236,6 +247,7 @@ impl<'a> Replay<'a> {
         manifest: &Manifest,
         state: &'a mut State,
         known: &'a mut KnownSeries,
+        usual_step: Step,
         counters: &'a Counters,
         last_of_events: Option<LastRecord>,
     ) -> Self {
@@ -244,7 +256,9 @@ impl<'a> Replay<'a> {
             log_directory,
             acknowledged: manifest.acknowledged,
             state,
+            lives: Lives::of(&known.index),
             known,
+            usual_step,
             counters,
             next_log: manifest.next_log,
             sequence: mark.map_or(manifest.acknowledged, |mark| mark.sequence),
@@ -266,6 +280,7 @@ impl<'a> Replay<'a> {
             self.read_log(*number)?;
         }
         self.settle_newest_batch()?;
+        self.lives.tell(&mut self.known.index);
         Ok(numbers.into_iter().filter(|number| !self.used_logs.contains(number)).collect())
     }
 
@@ -287,7 +302,7 @@ impl<'a> Replay<'a> {
             if record.sequence == self.sequence && record.sequence > self.acknowledged {
                 self.held.push(part);
             } else {
-                self.apply(&part);
+                self.apply(part);
             }
         }
         corrupt += reader.records.corrupt;
@@ -322,40 +337,61 @@ impl<'a> Replay<'a> {
 
     fn apply_held(&mut self) {
         for part in std::mem::take(&mut self.held) {
-            self.apply(&part);
+            self.apply(part);
         }
     }
 
-    fn apply(&mut self, held: &HeldPart) {
+    fn apply(&mut self, held: HeldPart) {
         let HeldPart { number, part, .. } = held;
-        for point in &part.points {
-            if let Some(head) = self.head_of(*number, part.window, point.id, point.timestamp) {
-                head.push(point.id, point.timestamp, point.value);
-            }
+        let Part { window, mut points, mut sketches } = part;
+        if !points.ids().iter().all(|id| self.lives.is_known(*id)) {
+            points.retain(|id| self.is_wanted(id, number));
         }
-        for sketch in &part.sketches {
-            if let Some(head) = self.head_of(*number, part.window, sketch.id, sketch.timestamp) {
-                head.push_sketch(sketch.id, sketch.timestamp, &sketch.bytes);
-            }
+        sketches.retain(|sketch| self.is_wanted(sketch.id, number));
+        points.iter().for_each(|(id, at, _)| self.lives.saw(id, at));
+        for columns in self.by_window(window, points) {
+            let Some((oldest, _)) = columns.span() else { continue };
+            self.used_logs.insert(number);
+            let head = self.head_for(window, oldest);
+            head.add_log(number);
+            head.push_all(&columns);
+        }
+        for sketch in sketches {
+            self.used_logs.insert(number);
+            self.lives.saw(sketch.id, sketch.timestamp);
+            let head = self.head_for(window, sketch.timestamp);
+            head.add_log(number);
+            head.push_sketch(sketch.id, sketch.timestamp, &sketch.bytes);
         }
     }
 
-    /// Where a point or a sketch belongs; `None` when its series is not there.
-    fn head_of(&mut self, log: u64, window: TimeRange, id: SeriesId, timestamp: Timestamp) -> Option<&mut Head> {
+    /// Whether the series of a point or a sketch is there.
+    fn is_wanted(&mut self, id: SeriesId, log: u64) -> bool {
         self.known.saw_id(id);
         if self.known.gone.contains(&id) {
-            return None;
+            return false;
         }
-        // Points that have lost their series keep their log: someone may still find the name.
-        self.used_logs.insert(log);
-        if self.known.index.get(id).is_none() {
+        let is_known = self.lives.is_known(id);
+        if !is_known {
+            // Points that have lost their series keep their log: someone may still find the name.
+            self.used_logs.insert(log);
             self.counters.orphan_points.fetch_add(1, Ordering::Relaxed);
-            return None;
         }
-        self.known.index.saw(id, timestamp, timestamp);
-        let head = self.head_for(window, timestamp);
-        head.add_log(log);
-        Some(head)
+        is_known
+    }
+
+    /// The points of a record by the window that they go to, which is nearly always one.
+    fn by_window(&mut self, window: TimeRange, points: FlushColumns) -> Vec<FlushColumns> {
+        let Some((oldest, newest)) = points.span() else { return Vec::new() };
+        if self.head_for(window, oldest).range().contains(newest) {
+            return vec![points];
+        }
+        let mut split: BTreeMap<Timestamp, FlushColumns> = BTreeMap::new();
+        for (id, at, value) in points.iter() {
+            let start = self.head_for(window, at).range().from;
+            split.entry(start).or_default().push(id, at, value);
+        }
+        split.into_values().collect()
     }
 
     /// The window of a point: one that is there, or else the one that the record names, clear of others.
@@ -364,6 +400,42 @@ impl<'a> Replay<'a> {
             let others = self.state.active.values().map(Head::range);
             others.fold(window, |window, other| cut_down(window, other, timestamp))
         });
-        self.state.head_mut(range)
+        self.state.head_mut(range, self.usual_step)
+    }
+}
+
+/// When the series of the index had points in the logs.
+struct Lives {
+    /// By number: whether the series is in the index, and its first and last instant.
+    series: Vec<(bool, Timestamp, Timestamp)>,
+}
+
+impl Lives {
+    fn of(index: &Index) -> Self {
+        let mut series = Vec::new();
+        for (id, _) in index.iter() {
+            series.resize(id as usize, (false, Timestamp::MAX, Timestamp::MIN));
+            series.push((true, Timestamp::MAX, Timestamp::MIN));
+        }
+        Self { series }
+    }
+
+    fn is_known(&self, id: SeriesId) -> bool {
+        self.series.get(id as usize).is_some_and(|(is_known, _, _)| *is_known)
+    }
+
+    fn saw(&mut self, id: SeriesId, at: Timestamp) {
+        if let Some((_, first, last)) = self.series.get_mut(id as usize) {
+            (*first, *last) = ((*first).min(at), (*last).max(at));
+        }
+    }
+
+    /// Tells the index.
+    fn tell(&self, index: &mut Index) {
+        for (id, (_, first, last)) in (0..).zip(&self.series) {
+            if first <= last {
+                index.saw(id, *first, *last);
+            }
+        }
     }
 }

@@ -346,6 +346,11 @@ impl Schemas {
         self.rules.iter().map(|rule| rule.policy.retention()).min().unwrap_or(0)
     }
 
+    /// The finest step of most series.
+    pub(crate) fn usual_step(&self) -> Step {
+        self.fallback.finest()
+    }
+
     /// A step of which every finest step is a divisor, if it is no longer than `most`; else `most`.
     pub(crate) fn common_step(&self, most: Step) -> Step {
         let finest = self.rules.iter().map(|rule| rule.policy.finest().millis());

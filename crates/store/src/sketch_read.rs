@@ -62,7 +62,7 @@ impl Inner {
     /// The sketches of a series by their instants; where a slot was rolled up in parts, several of one instant.
     fn read_sketch_series(
         &self,
-        sources: &Sources<SketchColumn>,
+        sources: &Sources<Arc<SketchColumn>>,
         place: usize,
         series: &Chosen<'_>,
     ) -> Result<Vec<(i64, Vec<u8>)>, StoreError> {

@@ -10,8 +10,7 @@ use statline_series::{Step, TimeRange, Timestamp};
 
 use crate::SeriesId;
 use crate::block::StoredBlock;
-use crate::column::Column;
-use crate::head::Head;
+use crate::head::{Head, HeadColumn};
 use crate::sketch_column::SketchColumn;
 
 /// Heads and blocks.
@@ -28,7 +27,7 @@ pub(crate) struct State {
 /// The columns of one window, one for each series asked for.
 pub(crate) struct HeadColumns<C> {
     pub(crate) start: Timestamp,
-    pub(crate) columns: Vec<Option<Arc<C>>>,
+    pub(crate) columns: Vec<Option<C>>,
 }
 
 /// All that holds points, or sketches, of some series in some range.
@@ -61,9 +60,9 @@ impl State {
         frozen.chain(active).fold(whole, |window, other| cut_down(window, other, timestamp))
     }
 
-    /// The window of an instant, made when there is none.
-    pub(crate) fn head_mut(&mut self, window: TimeRange) -> &mut Head {
-        self.active.entry(window.from).or_insert_with(|| Head::new(window))
+    /// A window, made when there is none; its series mostly have a point every `usual_step`.
+    pub(crate) fn head_mut(&mut self, window: TimeRange, usual_step: Step) -> &mut Head {
+        self.active.entry(window.from).or_insert_with(|| Head::new(window, usual_step))
     }
 
     pub(crate) fn head_bytes(&self) -> u64 {
@@ -75,12 +74,12 @@ impl State {
     }
 
     /// Everything that may hold points of these series in this range.
-    pub(crate) fn sources(&self, series: &[SeriesId], range: TimeRange) -> Sources<Column> {
+    pub(crate) fn sources(&self, series: &[SeriesId], range: TimeRange) -> Sources<HeadColumn> {
         self.sources_of(series, range, Head::column)
     }
 
     /// Everything that may hold sketches of these series in this range.
-    pub(crate) fn sketch_sources(&self, series: &[SeriesId], range: TimeRange) -> Sources<SketchColumn> {
+    pub(crate) fn sketch_sources(&self, series: &[SeriesId], range: TimeRange) -> Sources<Arc<SketchColumn>> {
         self.sources_of(series, range, Head::sketch_column)
     }
 
@@ -88,7 +87,7 @@ impl State {
         &self,
         series: &[SeriesId],
         range: TimeRange,
-        column: impl Fn(&Head, SeriesId) -> Option<Arc<C>>,
+        column: impl Fn(&Head, SeriesId) -> Option<C>,
     ) -> Sources<C> {
         let found = self.blocks.iter().filter(|block| block.range().overlaps(range)).cloned();
         let (mut raw, rolled): (Vec<_>, Vec<_>) = found.partition(|block| block.meta.step.is_none());
@@ -150,11 +149,11 @@ mod tests {
         let window_at = |state: &State, millis| state.window_at(Timestamp::from_millis(millis), hundred);
         assert_eq!(window_at(&state, 130), range(100, 200));
         assert_eq!(window_at(&state, -1), range(-100, 0));
-        state.head_mut(range(150, 170));
+        state.head_mut(range(150, 170), hundred);
         assert_eq!(window_at(&state, 160), range(150, 170));
         assert_eq!(window_at(&state, 130), range(100, 150));
         assert_eq!(window_at(&state, 170), range(170, 200));
-        state.frozen.push(Arc::new(Head::new(range(100, 120))));
+        state.frozen.push(Arc::new(Head::new(range(100, 120), hundred)));
         assert_eq!(window_at(&state, 110), range(100, 120), "late for a window that is being written");
         assert_eq!(window_at(&state, 130), range(120, 150));
     }

@@ -304,3 +304,30 @@ pub async fn wait_until(what: &str, condition: impl Fn() -> bool) {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
+
+#[tokio::test]
+async fn a_reader_beside_the_appends_sees_each_batch_whole_or_not_at_all() {
+    let directory = fast_directory();
+    let store = open(directory.path(), START + HOUR);
+    let names: Vec<String> = (0..2000).map(|series| format!("whole.s{series}")).collect();
+    let is_over = std::cell::Cell::new(false);
+    let write = async {
+        for tick in 0..60 {
+            store
+                .append(batch(names.iter().map(|name| (name.as_str(), START + tick * 10_000, tick as f64))))
+                .await
+                .unwrap();
+        }
+        is_over.set(true);
+    };
+    let read = async {
+        while !is_over.get() {
+            let found = fetch_raw(&store, "whole.*", TimeRange::ALL).await.unwrap();
+            let Some(first) = found.first() else { continue };
+            assert_eq!(found.len(), names.len());
+            assert!(found.iter().all(|series| series.values == first.values));
+        }
+    };
+    tokio::join!(write, read);
+    assert_eq!(raw(&store, "whole.s7").await.len(), 60);
+}
