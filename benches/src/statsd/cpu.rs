@@ -166,7 +166,11 @@ pub fn run(args: &CpuArgs) -> Measured {
                         } else {
                             for (how, per_packet) in [("", per_packet), ("backlog_", backlog)] {
                                 let per_line = per_packet / lines as f64;
-                                bars.push(Bar::at_most(format!("statsd.cpu_ns_per_line_{how}{series}"), per_line, 120.0));
+                                bars.push(Bar::at_most(
+                                    format!("statsd.cpu_ns_per_line_{how}{series}"),
+                                    per_line,
+                                    120.0,
+                                ));
                             }
                         }
                     }

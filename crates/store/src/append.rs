@@ -313,7 +313,7 @@ impl Inner {
         let mut index = self.index.write();
         for event in events {
             match event {
-                catalogue::Event::Born { id, form, kind, key } => index.insert(id, form, key, kind),
+                catalogue::Event::Born { id, form, kind, key } => index.insert(id, form, &key, kind, 0),
                 catalogue::Event::Kind { id, kind } => index.set_kind(id, kind),
                 catalogue::Event::Gone { id } => index.remove(id),
             }
@@ -367,8 +367,8 @@ impl Inner {
         drop(state);
         let mut index = self.index.write();
         for part in parts.values() {
-            part.points.iter().for_each(|point| index.saw(point.id, point.timestamp, point.timestamp));
-            part.sketches.iter().for_each(|sketch| index.saw(sketch.id, sketch.timestamp, sketch.timestamp));
+            index.saw_all(part.points.iter().map(|point| (point.id, point.timestamp)));
+            index.saw_all(part.sketches.iter().map(|sketch| (sketch.id, sketch.timestamp)));
         }
         drop(index);
         if !events.is_empty() {

@@ -17,9 +17,11 @@
 //! The files are described byte by byte in `docs/format/`.
 
 mod append;
+mod arena;
 mod block;
 mod bytes;
 mod catalogue;
+mod children;
 mod chunk;
 mod column;
 mod config;
@@ -29,11 +31,15 @@ mod embedded;
 mod error;
 mod events;
 mod head;
+mod ids;
 mod index;
 mod journal;
 mod lock;
 mod log;
 mod manifest;
+mod names;
+mod order;
+mod parts;
 mod points;
 mod postings;
 mod read;
@@ -44,8 +50,10 @@ mod seen;
 mod sketch_chunk;
 mod sketch_column;
 mod sketch_read;
+mod slots;
 mod state;
 mod store;
+mod texts;
 mod trie;
 
 pub use config::{Clock, EmbeddedConfig};

@@ -8,6 +8,7 @@ use crate::block::ChunkError;
 use crate::column::Column;
 use crate::embedded::Inner;
 use crate::head::read_column;
+use crate::index::Entry;
 use crate::points::Points;
 use crate::state::Sources;
 use crate::{Fetch, Fetched, Form, Limits, Resolution, Selection, SeriesId, SeriesInfo, StoreError};
@@ -33,8 +34,8 @@ impl Inner {
     ) -> Result<Vec<SeriesInfo>, StoreError> {
         self.check_open()?;
         let index = self.index.read();
-        let info = |entry: &crate::index::Entry| SeriesInfo {
-            key: entry.key.clone(),
+        let info = |entry: Entry| SeriesInfo {
+            key: entry.key(),
             kind: entry.kind,
             first_seen: entry.first_seen,
             last_seen: entry.last_seen,
@@ -97,7 +98,7 @@ impl Inner {
         let chosen = ids.into_iter().filter_map(|id| {
             let entry = index.get(id)?;
             let life = TimeRange::new(span.from.max(entry.first_seen), span.until.min(entry.last_seen.offset(1)));
-            Some(Chosen { id, key: entry.key.clone(), kind: entry.kind, life })
+            Some(Chosen { id, key: entry.key(), kind: entry.kind, life })
         });
         Ok(chosen.collect())
     }

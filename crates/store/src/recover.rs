@@ -40,6 +40,7 @@ pub(crate) fn open(config: EmbeddedConfig) -> Result<Inner, StoreError> {
     counters.last_cut.store(i64::MIN, Ordering::Relaxed);
     let mut known = KnownSeries::default();
     let (catalogue, damage) = Catalogue::open(&directory, |event| known.take(event))?;
+    known.index.name_all();
     count_damage(&counters, &damage, "the catalogue of series is damaged; some series may be lost");
     let bounds = Bounds { most: config.max_events, most_bytes: config.event_memory };
     let opened_events = EventLog::open(&directory, bounds)?;
@@ -139,7 +140,6 @@ fn read_manifest(directory: &Path, log_directory: &Path) -> Result<Manifest, Sto
 }
 
 /// What the catalogue tells.
-#[derive(Default)]
 struct KnownSeries {
     index: Index,
     gone: FxHashSet<SeriesId>,
@@ -147,12 +147,19 @@ struct KnownSeries {
     next: SeriesId,
 }
 
+impl Default for KnownSeries {
+    /// None.
+    fn default() -> Self {
+        Self { index: Index::unnamed(), gone: FxHashSet::default(), next: 0 }
+    }
+}
+
 impl KnownSeries {
     fn take(&mut self, event: Event) {
         match event {
             Event::Born { id, form, kind, key } => {
                 self.saw_id(id);
-                self.index.insert(id, form, key, kind);
+                self.index.insert(id, form, &key, kind, 0);
             }
             Event::Kind { id, kind } => self.index.set_kind(id, kind),
             Event::Gone { id } => {
