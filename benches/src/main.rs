@@ -6,6 +6,7 @@ mod machine;
 mod procfs;
 mod report;
 mod statsd;
+mod store;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -39,6 +40,8 @@ enum Command {
     StatsdLoss(statsd::loss::LossArgs),
     /// Bytes a series, and the CPU time of a flush
     StatsdMemory(statsd::memory::MemoryArgs),
+    /// Memory, opening and answers of the index of a million series
+    StoreIndex(store::index::IndexArgs),
     /// A process that receives and counts, for the other commands
     #[command(hide = true)]
     NullReceiver(statsd::null::NullArgs),
@@ -92,6 +95,7 @@ fn main() -> ExitCode {
         Command::StatsdCpu(args) => show(statsd::cpu::run(&args)),
         Command::StatsdLoss(args) => show(statsd::loss::run(&args)),
         Command::StatsdMemory(args) => show(statsd::memory::run(&args)),
+        Command::StoreIndex(args) => show(store::index::run(&args)),
         Command::NullReceiver(args) => statsd::null::run(&args),
     };
     match outcome {

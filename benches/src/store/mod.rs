@@ -1,0 +1,4 @@
+//! The store.
+
+pub mod index;
+mod names;
