@@ -195,7 +195,7 @@ fn questions(shape: Shape) -> Result<Vec<Question>, Error> {
         ],
         Shape::Flat => vec![
             path("stats.gauges.group-3.*.level", Some(("a_branch_ms", 10.0)))?,
-            path("stats.gauges.*.session-00000000000000012*.level", None)?,
+            path("stats.gauges.*.session-0000000000012*.level", None)?,
             path("stats.gauges.*.session-*77.level", None)?,
         ],
         Shape::Tagged => vec![
@@ -221,6 +221,18 @@ fn questions(shape: Shape) -> Result<Vec<Question>, Error> {
             )?,
             matchers("name =~ requests_[12].*", &[("__name__", REGEX, "requests_[12].*")], None)?,
         ],
+        Shape::Unique => vec![
+            matchers(
+                "host = web-0123, session =~ .*7",
+                &[("host", EQUAL, "web-0123"), ("session", REGEX, ".*7")],
+                Some(("few_of_two_ms", 5.0)),
+            )?,
+            matchers(
+                "name = requests_3_total, session =~ 0012.*",
+                &[("__name__", EQUAL, "requests_3_total"), ("session", REGEX, "0012.*")],
+                None,
+            )?,
+        ],
     })
 }
 
@@ -228,6 +240,6 @@ const fn patterns_to_find(shape: Shape) -> &'static [&'static str] {
     match shape {
         Shape::Tree => &["*", "stats.timers.*", "stats.timers.shop-0042.*"],
         Shape::Flat => &["stats.gauges.*", "stats.gauges.group-3.*"],
-        Shape::Tagged => &[],
+        Shape::Tagged | Shape::Unique => &[],
     }
 }

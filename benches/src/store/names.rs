@@ -11,11 +11,13 @@ pub enum Shape {
     Flat,
     /// A name and four tags; some 75 bytes.
     Tagged,
+    /// The same, with a tag that has another value for each series.
+    Unique,
 }
 
 impl Shape {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Tree, Self::Flat, Self::Tagged];
+    pub const ALL: [Self; 4] = [Self::Tree, Self::Flat, Self::Tagged, Self::Unique];
 
     /// As a table shows it.
     pub const fn as_str(self) -> &'static str {
@@ -23,6 +25,7 @@ impl Shape {
             Self::Tree => "tree",
             Self::Flat => "flat",
             Self::Tagged => "tagged",
+            Self::Unique => "unique",
         }
     }
 
@@ -40,7 +43,7 @@ impl Shape {
                     LEAVES[last]
                 ))
             }
-            Self::Flat => SeriesKey::from_name(&format!("stats.gauges.group-{last}.session-{:020}.level", number / 10)),
+            Self::Flat => SeriesKey::from_name(&format!("stats.gauges.group-{last}.session-{:015}.level", number / 10)),
             Self::Tagged => SeriesKey::from_parts(
                 &format!("requests_{last}_total"),
                 &mut [
@@ -48,6 +51,15 @@ impl Shape {
                     ("method", ["GET", "PUT", "POST", "HEAD", "PATCH"][service % 5]),
                     ("region", &format!("region-{}", service / 5 % 4)),
                     ("status", &format!("{}", 200 + service / 20)),
+                ],
+            ),
+            Self::Unique => SeriesKey::from_parts(
+                &format!("requests_{last}_total"),
+                &mut [
+                    ("host", &format!("web-{host:04}")),
+                    ("method", ["GET", "PUT", "POST", "HEAD", "PATCH"][service % 5]),
+                    ("region", &format!("region-{}", service / 5 % 4)),
+                    ("session", &format!("{number:08}")),
                 ],
             ),
         }

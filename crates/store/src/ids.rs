@@ -19,15 +19,6 @@ pub(crate) enum Ids {
 }
 
 impl Ids {
-    /// A set of numbers that are ascending, and at least one.
-    pub(crate) fn of_ascending(ids: Vec<SeriesId>) -> Self {
-        match ids[..] {
-            [only] => Self::One(only),
-            _ if ids.len() <= MOST_LISTED => Self::Listed(ids),
-            _ => Self::Many(Box::new(ids.into_iter().collect())),
-        }
-    }
-
     pub(crate) fn insert(&mut self, id: SeriesId) {
         match self {
             Self::One(only) if *only == id => {}

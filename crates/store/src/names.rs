@@ -67,8 +67,8 @@ impl Names {
     pub(crate) fn insert_all(&mut self, series: &[(SeriesId, Place)]) {
         let Self { keys, paths, untagged, tags, names, tagged } = self;
         let mut plain = Vec::new();
-        let mut by_name: HashMap<&str, Vec<SeriesId>, RandomState> = HashMap::default();
-        let mut by_tag: HashMap<(&str, Cow<str>), Vec<SeriesId>, RandomState> = HashMap::default();
+        let mut by_name = Gathered::default();
+        let mut by_tag: HashMap<&str, (RoaringBitmap, Gathered), RandomState> = HashMap::default();
         for (id, place) in series {
             let key = KeyRef::of_canonical(keys.text(*place));
             if !key.is_tagged() {
@@ -77,13 +77,17 @@ impl Names {
                 continue;
             }
             tagged.insert(*id);
-            by_name.entry(key.name()).or_default().push(*id);
-            key.tags().for_each(|pair| by_tag.entry(pair).or_default().push(*id));
+            by_name.insert(Cow::Borrowed(key.name()), *id);
+            for (tag, value) in key.tags() {
+                let (all, values) = by_tag.entry(tag).or_default();
+                all.insert(*id);
+                values.insert(value, *id);
+            }
         }
         let plain = plain.into_iter().map(|(id, place)| ((id, place), keys.bytes(place)));
         order::sorted(plain).for_each(|(id, place)| paths.insert(keys.text(place), id));
-        by_name.into_iter().for_each(|(name, ids)| names.insert_all(name, ids));
-        by_tag.into_iter().for_each(|((tag, value), ids)| tags.insert_all(tag, &value, ids));
+        *names = by_name.into_values();
+        by_tag.into_iter().for_each(|(tag, (all, values))| tags.insert_all(tag, all, values.into_values()));
     }
 
     /// All series.
@@ -195,6 +199,21 @@ impl Names {
         } else {
             *found &= tag.matching(matcher);
         }
+    }
+}
+
+/// Series by a text, while they come in the order of their numbers.
+#[derive(Default)]
+struct Gathered<'a>(HashMap<Cow<'a, str>, Ids, RandomState>);
+
+impl<'a> Gathered<'a> {
+    fn insert(&mut self, text: Cow<'a, str>, id: SeriesId) {
+        self.0.entry(text).and_modify(|ids| ids.insert(id)).or_insert(Ids::One(id));
+    }
+
+    fn into_values(self) -> Values {
+        let (texts, sets): (Vec<_>, Vec<_>) = self.0.into_iter().unzip();
+        Values::in_order(order::sorted(texts.iter().zip(sets).map(|(text, ids)| ((text, ids), text.as_bytes()))))
     }
 }
 

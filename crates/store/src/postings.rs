@@ -1,5 +1,6 @@
 //! Which series carry which tag, and which value of it.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use roaring::RoaringBitmap;
@@ -20,10 +21,9 @@ impl Values {
         }
     }
 
-    /// Gives series to a text that has none. They are ascending, and at least one.
-    pub(crate) fn insert_all(&mut self, value: &str, ids: Vec<SeriesId>) {
-        debug_assert!(!self.0.contains_key(value));
-        self.0.insert(value.into(), Ids::of_ascending(ids));
+    /// Of different texts in their order.
+    pub(crate) fn in_order<'a>(texts: impl Iterator<Item = (&'a Cow<'a, str>, Ids)>) -> Self {
+        Self(texts.map(|(text, ids)| (Box::from(&**text), ids)).collect())
     }
 
     pub(crate) fn remove(&mut self, value: &str, id: SeriesId) {
@@ -89,25 +89,17 @@ pub(crate) struct Postings(BTreeMap<Box<str>, Tag>);
 
 impl Postings {
     pub(crate) fn insert(&mut self, tag: &str, value: &str, id: SeriesId) {
-        self.change(tag, |tag| {
-            tag.all.insert(id);
-            tag.values.insert(value, id);
-        });
+        let tag = match self.0.get_mut(tag) {
+            Some(tag) => tag,
+            None => self.0.entry(tag.into()).or_default(),
+        };
+        tag.all.insert(id);
+        tag.values.insert(value, id);
     }
 
-    /// Gives series to a value that has none. They are ascending, and at least one.
-    pub(crate) fn insert_all(&mut self, tag: &str, value: &str, ids: Vec<SeriesId>) {
-        self.change(tag, |tag| {
-            tag.all.extend(ids.iter().copied());
-            tag.values.insert_all(value, ids);
-        });
-    }
-
-    fn change(&mut self, name: &str, change: impl FnOnce(&mut Tag)) {
-        match self.0.get_mut(name) {
-            Some(tag) => change(tag),
-            None => change(self.0.entry(name.into()).or_default()),
-        }
+    /// Puts in a tag with all its series.
+    pub(crate) fn insert_all(&mut self, tag: &str, all: RoaringBitmap, values: Values) {
+        self.0.insert(tag.into(), Tag { all, values });
     }
 
     pub(crate) fn remove(&mut self, name: &str, value: &str, id: SeriesId) {

@@ -41,7 +41,7 @@ impl Inner {
             last_seen: entry.last_seen,
             step: self.config.resolution,
         };
-        Ok(index.select(form, selection, range).into_iter().filter_map(|id| index.get(id)).map(info).collect())
+        Ok(index.get_all(&index.select(form, selection, range)).into_iter().map(|(_, entry)| info(entry)).collect())
     }
 
     pub(crate) fn fetch(&self, request: &Fetch, cancelled: &AtomicBool) -> Result<Vec<Fetched>, StoreError> {
@@ -95,10 +95,9 @@ impl Inner {
         if ids.len() > limit {
             return Err(StoreError::TooManySeries { selected: ids.len(), limit });
         }
-        let chosen = ids.into_iter().filter_map(|id| {
-            let entry = index.get(id)?;
+        let chosen = index.get_all(&ids).into_iter().map(|(id, entry)| {
             let life = TimeRange::new(span.from.max(entry.first_seen), span.until.min(entry.last_seen.offset(1)));
-            Some(Chosen { id, key: entry.key(), kind: entry.kind, life })
+            Chosen { id, key: entry.key(), kind: entry.kind, life }
         });
         Ok(chosen.collect())
     }

@@ -1,6 +1,6 @@
 //! Distinct texts, each with a number: the keys of series, the parts of their names.
 //!
-//! The table holds places in the arena and no texts, so that a look-up reads one bucket and one text.
+//! The table holds places in an arena and no texts: a look-up reads one bucket and one text.
 
 use std::hash::BuildHasher;
 
@@ -9,11 +9,25 @@ use hashbrown::HashTable;
 
 use crate::arena::{Arena, Moved, Place};
 
+/// Where a text is, and its hash, so that a table that grows reads no text.
+#[derive(Clone, Copy, Debug)]
+struct Bucket {
+    place: Place,
+    hash: u32,
+}
+
+impl Bucket {
+    /// As wide as the table wants it. It takes the place from the low bits and tells neighbours apart by the high ones.
+    const fn wide(hash: u32) -> u64 {
+        (hash as u64) << 32 | hash as u64
+    }
+}
+
 /// The texts with their numbers.
 #[derive(Debug, Default)]
 pub(crate) struct Texts {
     arena: Arena,
-    table: HashTable<Place>,
+    table: HashTable<Bucket>,
     hasher: RandomState,
 }
 
@@ -24,29 +38,36 @@ impl Texts {
 
     /// The number of a text.
     pub(crate) fn find(&self, text: &str) -> Option<u32> {
-        let hash = self.hasher.hash_one(text.as_bytes());
-        let place = self.table.find(hash, |place| self.arena.text(*place) == text.as_bytes())?;
-        Some(self.arena.owner(*place))
+        let hash = self.hash(text.as_bytes());
+        let is_it = |bucket: &Bucket| bucket.hash == hash && self.arena.text(bucket.place) == text.as_bytes();
+        let bucket = self.table.find(Bucket::wide(hash), is_it)?;
+        Some(self.arena.owner(bucket.place))
+    }
+
+    fn hash(&self, text: &[u8]) -> u32 {
+        self.hasher.hash_one(text) as u32
     }
 
     /// Gives a number to a text that has none.
     pub(crate) fn insert(&mut self, number: u32, text: &str) -> Place {
         debug_assert_eq!(self.find(text), None);
         let place = self.arena.push(number, text.as_bytes());
-        let hash = self.hasher.hash_one(text.as_bytes());
-        self.table.insert_unique(hash, place, |place| self.hasher.hash_one(self.arena.text(*place)));
+        let hash = self.hash(text.as_bytes());
+        self.table.insert_unique(Bucket::wide(hash), Bucket { place, hash }, |bucket| Bucket::wide(bucket.hash));
         place
     }
 
     /// Takes a text out. Others may move; of each, its number and its new place are told.
     pub(crate) fn remove(&mut self, place: Place, mut moved: impl FnMut(u32, Place)) {
-        let hash = self.hasher.hash_one(self.arena.text(place));
-        if let Ok(entry) = self.table.find_entry(hash, |other| *other == place) {
+        let hash = self.hash(self.arena.text(place));
+        if let Ok(entry) = self.table.find_entry(Bucket::wide(hash), |bucket| bucket.place == place) {
             entry.remove();
         }
-        self.arena.remove(place, |Moved { owner, text, from, to }| {
-            if let Some(known) = self.table.find_mut(self.hasher.hash_one(text), |other| *other == from) {
-                *known = to;
+        let Self { arena, table, hasher } = self;
+        arena.remove(place, |Moved { owner, text, from, to }| {
+            let hash = Bucket::wide(hasher.hash_one(text) as u32);
+            if let Some(bucket) = table.find_mut(hash, |bucket| bucket.place == from) {
+                bucket.place = to;
             }
             moved(owner, to);
         });

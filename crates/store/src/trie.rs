@@ -4,6 +4,7 @@
 //! node that begin as it does, and a name that cannot match is never seen. Children are in the order of their texts, so
 //! that what a walk finds is in the order of names.
 
+use std::cell::Cell;
 use std::cmp::Ordering;
 
 use statline_series::pattern::{Glob, Part};
@@ -33,7 +34,31 @@ pub(crate) struct Found {
 /// What is looked for among the children of each node of a level.
 enum Wanted<'a> {
     Literal(PartId, &'a str),
-    Glob(&'a Glob),
+    Any,
+    Glob(&'a Glob, Verdicts),
+}
+
+/// What a glob said of the parts it saw last. The same few parts are often below thousands of nodes.
+struct Verdicts(Box<[Cell<(PartId, bool)>]>);
+
+impl Verdicts {
+    const REMEMBERED: usize = 1024;
+
+    fn new() -> Self {
+        // No part has this number.
+        Self(vec![Cell::new((PartId::MAX, false)); Self::REMEMBERED].into())
+    }
+
+    fn of(&self, part: PartId, judge: impl FnOnce() -> bool) -> bool {
+        let cell = &self.0[part as usize % Self::REMEMBERED];
+        let (known, verdict) = cell.get();
+        if known == part {
+            return verdict;
+        }
+        let verdict = judge();
+        cell.set((part, verdict));
+        verdict
+    }
 }
 
 /// The tree. Nodes live in one vector and name each other by their places in it; a series with nothing below has no node.
@@ -212,12 +237,13 @@ impl Trie {
     fn wanted<'a>(&self, part: &'a Part) -> Option<Wanted<'a>> {
         match part {
             Part::Literal(literal) => self.parts.find(literal).map(|part| Wanted::Literal(part, literal)),
-            Part::Glob(glob) => Some(Wanted::Glob(glob)),
+            Part::Glob(glob) if glob.is_any() => Some(Wanted::Any),
+            Part::Glob(glob) => Some(Wanted::Glob(glob, Verdicts::new())),
         }
     }
 
     /// Visits the children that are wanted, in the order of their texts.
-    fn for_each_child(&self, node: u32, wanted: &Wanted, mut visit: impl FnMut(Child)) {
+    fn for_each_child(&self, node: u32, wanted: &Wanted, visit: impl FnMut(Child)) {
         let children = &self.nodes[node as usize].children;
         match wanted {
             Wanted::Literal(part, literal) => {
@@ -227,19 +253,18 @@ impl Trie {
                 };
                 found.into_iter().for_each(visit);
             }
-            Wanted::Glob(glob) if glob.is_any() => children.iter().for_each(visit),
-            Wanted::Glob(glob) => {
-                let prefix = glob.prefix();
-                let (Ok(first) | Err(first)) = children.search(|part| self.parts.bytes(part).cmp(prefix.as_bytes()));
-                for child in children.iter_from(first) {
-                    let text = self.parts.text(child.part());
-                    if !text.starts_with(prefix) {
-                        return;
-                    }
-                    if glob.matches(text) {
-                        visit(child);
-                    }
+            Wanted::Any => children.iter().for_each(visit),
+            Wanted::Glob(glob, verdicts) => {
+                let passes = |part| verdicts.of(part, || glob.matches(self.parts.text(part)));
+                let prefix = glob.prefix().as_bytes();
+                if prefix.is_empty() || children.as_short_slice().is_some() {
+                    children.iter().filter(|child| passes(child.part())).for_each(visit);
+                    return;
                 }
+                let (Ok(first) | Err(first)) = children.search(|part| self.parts.bytes(part).cmp(prefix));
+                let beginning =
+                    children.iter_from(first).take_while(|child| self.parts.bytes(child.part()).starts_with(prefix));
+                beginning.filter(|child| passes(child.part())).for_each(visit);
             }
         }
     }
@@ -258,16 +283,16 @@ impl Trie {
 
     /// Whether some series below a node passes.
     pub(crate) fn any_below(&self, found: &Found, passes: impl Fn(SeriesId) -> bool) -> bool {
-        let mut waiting: Vec<u32> = found.target.node().into_iter().collect();
-        while let Some(node) = waiting.pop() {
-            for child in self.nodes[node as usize].children.iter() {
-                if self.series_of(child.target()).is_some_and(&passes) {
-                    return true;
-                }
-                waiting.extend(child.target().node());
-            }
-        }
-        false
+        found.target.node().is_some_and(|node| self.any_below_node(node, &passes))
+    }
+
+    /// As deep as the tree, which is no deeper than half the longest key.
+    fn any_below_node(&self, node: u32, passes: &impl Fn(SeriesId) -> bool) -> bool {
+        self.nodes[node as usize].children.iter().any(|child| {
+            let target = child.target();
+            self.series_of(target).is_some_and(passes)
+                || target.node().is_some_and(|node| self.any_below_node(node, passes))
+        })
     }
 }
 
