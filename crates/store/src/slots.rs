@@ -109,17 +109,12 @@ impl Slots {
             return;
         }
         page.placed |= bit;
-        // Numbers are given in order, so that this is nearly always the end.
-        if slot < self.rows.len() {
-            self.rows.insert(slot, row);
-            self.lives.insert(slot, Life::NONE);
-            self.pages[page_number + 1..].iter_mut().for_each(|page| page.first += 1);
-            return;
-        }
         grow(&mut self.rows);
         grow(&mut self.lives);
-        self.rows.push(row);
-        self.lives.push(Life::NONE);
+        // Numbers are given in order, so that this is nearly always the last page and the end.
+        self.pages[page_number + 1..].iter_mut().for_each(|page| page.first += 1);
+        self.rows.insert(slot, row);
+        self.lives.insert(slot, Life::NONE);
     }
 
     pub(crate) fn remove(&mut self, id: SeriesId) {
@@ -211,6 +206,17 @@ mod tests {
         }
         assert!(slots.allocated() < 16_000 * (size_of::<Row>() + size_of::<Life>()), "{}", slots.allocated());
         assert_eq!(slots.ids().collect::<Vec<_>>(), (99_000..100_000).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_number_is_given_late_before_pages_that_are_empty() {
+        let mut slots = Slots::default();
+        slots.insert(64, row(64));
+        slots.remove(64);
+        slots.pack();
+        slots.insert(0, row(0));
+        slots.insert(64, row(64));
+        assert_eq!([0, 64].map(|id| slots.row(id).map(|row| row.rule)), [Some(0), Some(64)]);
     }
 
     proptest! {

@@ -95,7 +95,7 @@ mod tests {
     #[test]
     fn a_text_is_found_until_it_is_removed_wherever_it_moves() {
         let mut texts = Texts::default();
-        let text_of = |number: u32| format!("{:-^200}", number);
+        let text_of = |number: u32| format!("{number:-^200}");
         let mut places: Vec<Place> = (0..20_000).map(|number| texts.insert(number, &text_of(number))).collect();
         for number in (0..20_000).filter(|number| number % 7 != 0) {
             let mut moves = Vec::new();

@@ -313,7 +313,7 @@ fn series_that_come_and_go_take_no_more_memory_with_time() {
     let mut index = Index::default();
     let key = |id: u32| -> SeriesKey {
         let name = format!("pods.pod-{id:08}.requests.total");
-        if id % 2 == 0 {
+        if id.is_multiple_of(2) {
             name.parse().unwrap()
         } else {
             format!("{name};pod=pod-{id};shard={}", id % 7).parse().unwrap()
