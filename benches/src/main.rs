@@ -44,6 +44,8 @@ enum Command {
     StorePoints(store::points::PointsArgs),
     /// The way of a batch into the store: CPU, durations, memory, and the start from the log
     StoreAppend(store::append::AppendArgs),
+    /// Memory, opening and answers of the index of a million series
+    StoreIndex(store::index::IndexArgs),
     /// A process that receives and counts, for the other commands
     #[command(hide = true)]
     NullReceiver(statsd::null::NullArgs),
@@ -104,6 +106,7 @@ fn main() -> ExitCode {
         Command::StatsdMemory(args) => show(statsd::memory::run(&args)),
         Command::StorePoints(args) => show(store::points::run(&args)),
         Command::StoreAppend(args) => show(store::append::run(&args)),
+        Command::StoreIndex(args) => show(store::index::run(&args)),
         Command::NullReceiver(args) => statsd::null::run(&args),
     };
     match outcome {

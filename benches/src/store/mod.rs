@@ -2,6 +2,8 @@
 
 pub mod append;
 mod community;
+pub mod index;
+mod names;
 pub mod points;
 mod reference;
 mod victoria;

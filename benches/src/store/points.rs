@@ -277,7 +277,9 @@ pub fn run(args: &PointsArgs) -> Measured {
         "1,000 random series, 1 h",
         &held,
         &mut || {
-            let chosen: Vec<usize> = (0..1000).map(|_| random.usize(0..count)).collect();
+            let mut chosen: Vec<usize> = (0..count).collect();
+            random.shuffle(&mut chosen);
+            chosen.truncate(1000);
             let from = START + random.i64(0..22) * HOUR + random.i64(0..360) * STEP;
             Ok((keys_of("ref", &chosen)?, TimeRange::new(at(from), at(from + HOUR))))
         },

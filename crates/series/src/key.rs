@@ -102,6 +102,12 @@ impl SeriesKey {
         Self::from_parts(name, &mut borrowed)
     }
 
+    /// The same key, borrowed.
+    #[must_use]
+    pub fn borrowed(&self) -> KeyRef<'_> {
+        KeyRef { text: &self.text, name_len: self.name_len as usize }
+    }
+
     fn from_canonical(text: &str, name_len: usize) -> Result<Self, KeyError> {
         if text.len() > MAX_KEY_BYTES {
             return Err(KeyError::TooLong(text.len()));
@@ -126,22 +132,73 @@ impl SeriesKey {
     /// Whether the series has tags.
     #[must_use]
     pub fn is_tagged(&self) -> bool {
-        self.text.len() > self.name_len as usize
+        self.borrowed().is_tagged()
     }
 
     /// The tags in the order of their names, values as they were given.
     pub fn tags(&self) -> impl Iterator<Item = (&str, Cow<'_, str>)> {
-        let tags = self.text.get(self.name_len as usize + 1..).unwrap_or("");
-        split_unescaped(tags).filter_map(|part| part.split_once('=')).map(|(tag, value)| (tag, unescape(value)))
+        self.borrowed().tags()
     }
 
     /// The value of one tag; `name` stands for the name, as in Graphite, unless it is a tag of its own.
     #[must_use]
     pub fn tag(&self, wanted: &str) -> Option<Cow<'_, str>> {
+        self.borrowed().tag(wanted)
+    }
+}
+
+/// A key whose canonical text is kept elsewhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct KeyRef<'a> {
+    text: &'a str,
+    name_len: usize,
+}
+
+impl<'a> KeyRef<'a> {
+    /// Of the text that [`SeriesKey::as_str`] gave; nothing of it is checked or sorted again.
+    #[must_use]
+    pub fn of_canonical(text: &'a str) -> Self {
+        debug_assert!(SeriesKey::parse(text).is_ok_and(|key| key.as_str() == text), "{text:?} is not canonical");
+        Self { text, name_len: text.find(';').unwrap_or(text.len()) }
+    }
+
+    /// The canonical text.
+    #[must_use]
+    pub const fn as_str(self) -> &'a str {
+        self.text
+    }
+
+    /// As [`SeriesKey::name`].
+    #[must_use]
+    pub fn name(self) -> &'a str {
+        &self.text[..self.name_len]
+    }
+
+    /// As [`SeriesKey::is_tagged`].
+    #[must_use]
+    pub const fn is_tagged(self) -> bool {
+        self.text.len() > self.name_len
+    }
+
+    /// As [`SeriesKey::tags`].
+    pub fn tags(self) -> impl Iterator<Item = (&'a str, Cow<'a, str>)> {
+        let tags = self.text.get(self.name_len + 1..).unwrap_or("");
+        split_unescaped(tags).filter_map(|part| part.split_once('=')).map(|(tag, value)| (tag, unescape(value)))
+    }
+
+    /// As [`SeriesKey::tag`].
+    #[must_use]
+    pub fn tag(self, wanted: &str) -> Option<Cow<'a, str>> {
         self.tags()
             .find(|(tag, _)| *tag == wanted)
             .map(|(_, value)| value)
             .or_else(|| (wanted == "name").then(|| Cow::Borrowed(self.name())))
+    }
+
+    /// A key with a text of its own.
+    #[must_use]
+    pub fn to_key(self) -> SeriesKey {
+        SeriesKey { text: self.text.into(), name_len: u32::try_from(self.name_len).unwrap_or(u32::MAX) }
     }
 }
 
@@ -327,6 +384,7 @@ mod tests {
             let key = SeriesKey::from_parts("n", &mut [("b", &other), ("a", &value)]).unwrap();
             let again = SeriesKey::parse(key.as_str()).unwrap();
             prop_assert_eq!(&key, &again);
+            prop_assert_eq!(&key, &KeyRef::of_canonical(key.as_str()).to_key());
             prop_assert_eq!(again.tag("a").unwrap(), value);
             prop_assert_eq!(again.tag("b").unwrap(), other);
         }

@@ -25,7 +25,7 @@ pub mod time;
 
 pub use consolidation::Consolidation;
 pub use event::Event;
-pub use key::{KeyError, SeriesKey};
+pub use key::{KeyError, KeyRef, SeriesKey};
 pub use matcher::{Anchor, MatchOp, Matcher, MatcherError};
 pub use pattern::{PathPattern, PatternError};
 pub use point::{Batch, Kind, Point, SketchRow, Values};

@@ -9,7 +9,7 @@ use regex::{Regex, RegexBuilder};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::SeriesKey;
+use crate::{KeyRef, SeriesKey};
 
 /// The most that one compiled regex may hold, in bytes.
 const MAX_REGEX_BYTES: usize = 1 << 20;
@@ -135,6 +135,12 @@ impl Matcher {
     /// Whether a series passes.
     #[must_use]
     pub fn matches_key(&self, key: &SeriesKey) -> bool {
+        self.matches_series(key.borrowed())
+    }
+
+    /// Whether the series of a borrowed key passes.
+    #[must_use]
+    pub fn matches_series(&self, key: KeyRef<'_>) -> bool {
         if self.tag == "__name__" {
             return self.matches(key.name());
         }

@@ -54,7 +54,91 @@ pub enum Part {
     /// Just this text.
     Literal(String),
     /// Whatever the automaton takes.
-    Glob(Regex),
+    Glob(Glob),
+}
+
+/// A part that takes more than one text.
+#[derive(Clone, Debug)]
+pub struct Glob {
+    prefix: String,
+    shape: Shape,
+}
+
+#[derive(Clone, Debug)]
+enum Shape {
+    /// `*`.
+    Any,
+    /// Plain characters, `*` and `?`.
+    Wild(String),
+    /// Anything else.
+    Regex(Regex),
+}
+
+impl Glob {
+    /// The plain text that everything the glob takes begins with.
+    #[must_use]
+    pub fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
+    /// Whether it takes every part.
+    #[must_use]
+    pub const fn is_any(&self) -> bool {
+        matches!(self.shape, Shape::Any)
+    }
+
+    /// Whether one part of a path, without dots, passes.
+    #[must_use]
+    pub fn matches(&self, text: &str) -> bool {
+        match &self.shape {
+            Shape::Any => true,
+            Shape::Wild(wild) => matches_wild(wild.as_bytes(), text.as_bytes()),
+            Shape::Regex(regex) => regex.is_match(text),
+        }
+    }
+}
+
+/// Whether a text is made of the plain characters of `wild`, with any characters for a `*` and one for a `?`. Of several
+/// `*`, only the last one reached is ever tried again, so that the time is at most the product of the lengths.
+fn matches_wild(wild: &[u8], text: &[u8]) -> bool {
+    let (mut wild_at, mut text_at) = (0, 0);
+    // Where to go on when the `*` passed last has to take another character.
+    let mut retry = None;
+    while text_at < text.len() || wild_at < wild.len() {
+        match wild.get(wild_at) {
+            Some(b'*') => {
+                wild_at += 1;
+                retry = Some((wild_at, text_at));
+                continue;
+            }
+            Some(b'?') if text_at < text.len() => {
+                wild_at += 1;
+                text_at = next_character(text, text_at);
+                continue;
+            }
+            Some(plain) if text.get(text_at) == Some(plain) => {
+                wild_at += 1;
+                text_at += 1;
+                continue;
+            }
+            _ => {}
+        }
+        match retry {
+            Some((after_star, taken_until)) if taken_until < text.len() => {
+                wild_at = after_star;
+                text_at = next_character(text, taken_until);
+                retry = Some((after_star, text_at));
+            }
+            _ => return false,
+        }
+    }
+    true
+}
+
+/// Where the character after the one at `at` begins, in UTF-8.
+fn next_character(text: &[u8], at: usize) -> usize {
+    let is_within = |byte: &&u8| **byte & 0b1100_0000 == 0b1000_0000;
+    at + 1 + text[at + 1..].iter().take_while(is_within).count()
 }
 
 impl Part {
@@ -63,7 +147,7 @@ impl Part {
     pub fn matches(&self, text: &str) -> bool {
         match self {
             Self::Literal(literal) => literal == text,
-            Self::Glob(regex) => regex.is_match(text),
+            Self::Glob(glob) => glob.matches(text),
         }
     }
 }
@@ -158,16 +242,27 @@ fn split_parts(text: &str) -> Result<Vec<&str>, PatternError> {
 }
 
 fn parse_part(part: &str) -> Result<Part, PatternError> {
-    if !part.contains(['*', '?', '[', '{']) {
+    let Some(special) = part.find(['*', '?', '[', '{']) else {
         return Ok(Part::Literal(part.to_owned()));
-    }
+    };
+    let shape = if part.bytes().all(|byte| byte == b'*') {
+        Shape::Any
+    } else if part.contains(['[', '{']) {
+        Shape::Regex(compile(part)?)
+    } else {
+        Shape::Wild(part.to_owned())
+    };
+    Ok(Part::Glob(Glob { prefix: part[..special].to_owned(), shape }))
+}
+
+fn compile(part: &str) -> Result<Regex, PatternError> {
     let bad = |reason: &str| PatternError::BadPart { part: part.to_owned(), reason: reason.to_owned() };
-    RegexBuilder::new(&format!("^{}$", glob_to_regex(part))).size_limit(MAX_PART_BYTES).build().map(Part::Glob).map_err(
-        |error| match error {
+    RegexBuilder::new(&format!("^{}$", glob_to_regex(part))).size_limit(MAX_PART_BYTES).build().map_err(|error| {
+        match error {
             regex::Error::CompiledTooBig(_) => bad("it is too large"),
             _ => bad("a character class in it has no meaning"),
-        },
-    )
+        }
+    })
 }
 
 /// A `[` without its `]` is a plain character, as in Python's fnmatch.
@@ -250,6 +345,12 @@ mod tests {
             ("a.b,c*", "a.b,cd", true),
             ("a.{b.c,d}", "a.d", true),
             ("a.$x*", "a.$xy", true),
+            ("a.*b*cd*e", "a.xbbcccdye", true),
+            ("a.*b*cd*e", "a.xbbcccdy", false),
+            ("a.\u{e4}*?", "a.\u{e4}\u{df}", true),
+            ("a.\u{e4}*??", "a.\u{e4}\u{df}", false),
+            ("a.*?x", "a.\u{df}x", true),
+            ("a.**", "a.", true),
             ("n;tag=a*b", "n;tag=a*b", true),
             ("n;tag=a*b", "n;tag=axb", false),
         ] {
@@ -277,6 +378,12 @@ mod tests {
             if let Ok(pattern) = PathPattern::parse(&text) {
                 let _ = pattern.matches(&path);
             }
+        }
+
+        #[test]
+        fn globs_with_and_without_a_regex_agree(wild in "[ab\u{e4}*?]{1,8}", text in "[ab\u{e4}]{0,8}") {
+            let regex = compile(&wild).unwrap();
+            prop_assert_eq!(matches_wild(wild.as_bytes(), text.as_bytes()), regex.is_match(&text));
         }
 
         #[test]

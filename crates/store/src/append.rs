@@ -203,7 +203,7 @@ impl Inner {
         let mut index = self.index.write();
         for (id, birth) in (first..).zip(&births.series) {
             let rule = self.config.schemas.rule_of(&birth.key);
-            index.insert(id, birth.form, birth.key.clone(), birth.kind, rule);
+            index.insert(id, birth.form, &birth.key, birth.kind, rule);
             if id % INDEXED_AT_A_TIME == 0 {
                 RwLockWriteGuard::bump(&mut index);
             }
@@ -265,8 +265,8 @@ impl Inner {
         drop(state);
         let mut index = self.index.write();
         for part in parts.values() {
-            part.points.iter().for_each(|(id, at, _)| index.saw(id, at, at));
-            part.sketches.iter().for_each(|sketch| index.saw(sketch.id, sketch.timestamp, sketch.timestamp));
+            index.saw_all(part.points.iter().map(|(id, at, _)| (id, at)));
+            index.saw_all(part.sketches.iter().map(|sketch| (sketch.id, sketch.timestamp)));
         }
         drop(index);
         if !events.is_empty() {

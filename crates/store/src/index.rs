@@ -3,24 +3,25 @@
 //! All of it is in memory, made again from the catalogue when a store is opened, and told of a series in the moment it
 //! is born.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 
-use statline_series::{Kind, MatchOp, Matcher, PathPattern, SeriesKey, TimeRange, Timestamp};
+use roaring::RoaringBitmap;
+use statline_series::{KeyRef, Kind, Matcher, PathPattern, SeriesKey, TimeRange, Timestamp};
 
-use crate::postings::Postings;
+use crate::arena::Place;
+use crate::ids::Ids;
+use crate::names::{NAME, Names, PROMETHEUS_NAME};
+use crate::order;
 use crate::schema::RuleId;
-use crate::trie::Trie;
+use crate::slots::{Life, Row, Slots};
+use crate::texts::Texts;
 use crate::{Form, Node, Selection, SeriesId};
 
-/// The tag that stands for the name of a series.
-const NAME: &str = "name";
-/// The same, as Prometheus has it.
-const PROMETHEUS_NAME: &str = "__name__";
-
 /// What is known of one series.
-#[derive(Clone, Debug)]
-pub(crate) struct Entry {
-    pub(crate) key: SeriesKey,
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Entry<'a> {
+    keys: &'a Texts,
+    place: Place,
     pub(crate) form: Form,
     pub(crate) kind: Kind,
     /// What holds for it.
@@ -30,85 +31,60 @@ pub(crate) struct Entry {
     pub(crate) last_seen: Timestamp,
 }
 
-impl Entry {
+impl<'a> Entry<'a> {
+    pub(crate) fn key_ref(&self) -> KeyRef<'a> {
+        KeyRef::of_canonical(self.keys.text(self.place))
+    }
+
+    pub(crate) fn key(&self) -> SeriesKey {
+        self.key_ref().to_key()
+    }
+
     /// Whether the series had a first point before the range ended and a last one after it began.
     pub(crate) fn lived_in(&self, range: TimeRange) -> bool {
-        !range.is_empty()
-            && self.first_seen <= self.last_seen
-            && self.first_seen < range.until
-            && range.from <= self.last_seen
+        Life { first: self.first_seen, last: self.last_seen }.overlaps(range)
     }
 }
 
 /// The index.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Index {
-    /// By number; `None` for a series that is gone.
-    entries: Vec<Option<Entry>>,
+    slots: Slots,
     points: Names,
     sketches: Names,
+    /// Whether series can be found by more than their keys.
+    is_named: bool,
 }
 
-/// How series of one form are found.
-#[derive(Debug, Default)]
-struct Names {
-    by_key: HashMap<SeriesKey, SeriesId>,
-    /// Untagged series.
-    paths: Trie,
-    /// Tagged series by their tags.
-    tags: Postings,
-    /// Tagged series by their name, as the one tag [`NAME`].
-    names: Postings,
-}
-
-impl Names {
-    fn insert(&mut self, id: SeriesId, key: &SeriesKey) {
-        if key.is_tagged() {
-            self.names.insert(NAME, key.name(), id);
-            for (tag, value) in key.tags() {
-                self.tags.insert(tag, &value, id);
-            }
-        } else {
-            self.paths.insert(key.name(), id);
-        }
-        self.by_key.insert(key.clone(), id);
-    }
-
-    fn remove(&mut self, id: SeriesId, key: &SeriesKey) {
-        self.by_key.remove(key);
-        if key.is_tagged() {
-            self.names.remove(NAME, key.name(), id);
-            for (tag, value) in key.tags() {
-                self.tags.remove(tag, &value, id);
-            }
-        } else {
-            self.paths.remove(key.name());
-        }
-    }
-
-    fn tagged_by_text(&self, text: &str) -> Option<SeriesId> {
-        self.by_key.get(&SeriesKey::parse(text).ok()?).copied()
-    }
-
-    /// All series that could pass one matcher; `None` when those without the tag could too.
-    fn list(&self, matcher: &Matcher) -> Option<Vec<SeriesId>> {
-        if matcher.matches_absent() || matches!(matcher.op(), MatchOp::NotEqual | MatchOp::NotRegex) {
-            return None;
-        }
-        if !matches!(matcher.tag(), NAME | PROMETHEUS_NAME) {
-            return Some(self.tags.matching(matcher.tag(), matcher));
-        }
-        if matcher.op() != MatchOp::Equal {
-            return None;
-        }
-        let mut series = self.names.matching(NAME, matcher);
-        series.extend(self.tags.matching(NAME, matcher));
-        series.extend(self.by_key.get(matcher.value()));
-        Some(series)
+impl Default for Index {
+    /// Without series.
+    fn default() -> Self {
+        Self { slots: Slots::default(), points: Names::default(), sketches: Names::default(), is_named: true }
     }
 }
 
 impl Index {
+    /// An index that is to be filled with many series at once, of which only keys can be found until [`Index::name_all`].
+    pub(crate) fn unnamed() -> Self {
+        Self { is_named: false, ..Self::default() }
+    }
+
+    /// Makes the tree of names and the lists of tags, which takes less than to make them series by series.
+    pub(crate) fn name_all(&mut self) {
+        if std::mem::replace(&mut self.is_named, true) {
+            return;
+        }
+        let (mut points, mut sketches) = (Vec::new(), Vec::new());
+        for (id, row) in self.slots.ids().filter_map(|id| Some((id, self.slots.row(id)?))) {
+            match row.form {
+                Form::Points => points.push((id, row.key)),
+                Form::Sketches => sketches.push((id, row.key)),
+            }
+        }
+        self.points.insert_all(&points);
+        self.sketches.insert_all(&sketches);
+    }
+
     fn names(&self, form: Form) -> &Names {
         match form {
             Form::Points => &self.points,
@@ -116,73 +92,116 @@ impl Index {
         }
     }
 
-    fn names_mut(&mut self, form: Form) -> &mut Names {
+    fn names_mut(&mut self, form: Form) -> (&mut Names, &mut Slots) {
         match form {
-            Form::Points => &mut self.points,
-            Form::Sketches => &mut self.sketches,
+            Form::Points => (&mut self.points, &mut self.slots),
+            Form::Sketches => (&mut self.sketches, &mut self.slots),
         }
     }
 
     /// How many series of a form there are.
     pub(crate) fn len(&self, form: Form) -> usize {
-        self.names(form).by_key.len()
+        self.names(form).keys.len()
     }
 
     pub(crate) fn id(&self, form: Form, key: &SeriesKey) -> Option<SeriesId> {
-        self.names(form).by_key.get(key).copied()
+        self.names(form).keys.find(key.as_str())
     }
 
-    pub(crate) fn get(&self, id: SeriesId) -> Option<&Entry> {
-        self.entries.get(id as usize)?.as_ref()
+    pub(crate) fn get(&self, id: SeriesId) -> Option<Entry<'_>> {
+        let (row, life) = self.slots.row_and_life(id)?;
+        let Row { key: place, rule, kind, form } = *row;
+        let keys = &self.names(form).keys;
+        Some(Entry { keys, place, form, kind, rule, first_seen: life.first, last_seen: life.last })
+    }
+
+    /// What is known of many. What lies apart in memory is fetched for all in one pass, so that no pass has to wait for each
+    /// in turn.
+    pub(crate) fn get_all(&self, ids: &[SeriesId]) -> Vec<(SeriesId, Entry<'_>)> {
+        ids.iter().filter_map(|id| Some((*id, self.get(*id)?))).collect()
+    }
+
+    fn key_ref(&self, id: SeriesId) -> Option<KeyRef<'_>> {
+        let row = self.slots.row(id)?;
+        Some(KeyRef::of_canonical(self.names(row.form).keys.text(row.key)))
+    }
+
+    fn lived(&self, id: SeriesId, range: TimeRange) -> bool {
+        self.slots.life(id).is_some_and(|life| life.overlaps(range))
     }
 
     /// Every series with its number, in the order of numbers.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (SeriesId, &Entry)> {
-        (0..).zip(&self.entries).filter_map(|(id, entry)| Some((id, entry.as_ref()?)))
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (SeriesId, Entry<'_>)> {
+        self.slots.ids().filter_map(|id| Some((id, self.get(id)?)))
     }
 
-    /// Makes a series known, without a point or a sketch so far.
-    pub(crate) fn insert(&mut self, id: SeriesId, form: Form, key: SeriesKey, kind: Kind, rule: RuleId) {
-        self.names_mut(form).insert(id, &key);
-        if self.entries.len() <= id as usize {
-            self.entries.resize(id as usize + 1, None);
+    /// Makes a series known, without a point or a sketch so far. What had its number or its key before is forgotten.
+    pub(crate) fn insert(&mut self, id: SeriesId, form: Form, key: &SeriesKey, kind: Kind, rule: RuleId) {
+        self.remove(id);
+        if let Some(other) = self.id(form, key) {
+            self.remove(other);
         }
-        let (first_seen, last_seen) = (Timestamp::MAX, Timestamp::MIN);
-        self.entries[id as usize] = Some(Entry { key, form, kind, rule, first_seen, last_seen });
+        let is_named = self.is_named;
+        let (names, slots) = self.names_mut(form);
+        let place = names.keys.insert(id, key.as_str());
+        slots.insert(id, Row { key: place, rule, kind, form });
+        if is_named {
+            names.insert(id, key.borrowed());
+        }
     }
 
     pub(crate) fn remove(&mut self, id: SeriesId) {
-        let Some(entry) = self.entries.get_mut(id as usize).and_then(Option::take) else { return };
-        self.names_mut(entry.form).remove(id, &entry.key);
+        let Some(row) = self.slots.row(id).copied() else { return };
+        if self.is_named {
+            // The key is read from the texts while the rest of the names change.
+            let key = self.names(row.form).keys.text(row.key).to_owned();
+            self.names_mut(row.form).0.remove(id, KeyRef::of_canonical(&key));
+        }
+        let (names, slots) = self.names_mut(row.form);
+        names.keys.remove(row.key, |moved, place| {
+            if let Some(row) = slots.row_mut(moved) {
+                row.key = place;
+            }
+        });
+        self.slots.remove(id);
     }
 
     pub(crate) fn set_kind(&mut self, id: SeriesId, kind: Kind) {
-        if let Some(Some(entry)) = self.entries.get_mut(id as usize) {
-            entry.kind = kind;
+        if let Some(row) = self.slots.row_mut(id) {
+            row.kind = kind;
+        }
+    }
+
+    /// Says which rule of retention holds for a series.
+    #[cfg(test)]
+    pub(crate) fn set_rule(&mut self, id: SeriesId, rule: u16) {
+        if let Some(row) = self.slots.row_mut(id) {
+            row.rule = rule;
         }
     }
 
     /// Widens the life of a series.
     pub(crate) fn saw(&mut self, id: SeriesId, first: Timestamp, last: Timestamp) {
-        if let Some(Some(entry)) = self.entries.get_mut(id as usize) {
-            entry.first_seen = entry.first_seen.min(first);
-            entry.last_seen = entry.last_seen.max(last);
-        }
+        self.slots.saw(id, first, last);
+    }
+
+    /// Widens the lives of many series, quickest in the order of their numbers.
+    pub(crate) fn saw_all(&mut self, seen: impl IntoIterator<Item = (SeriesId, Timestamp)>) {
+        seen.into_iter().for_each(|(id, instant)| self.slots.saw(id, instant, instant));
     }
 
     /// The nodes of the tree of paths that a pattern matches and that lived in the range, in the order of their paths.
     pub(crate) fn find(&self, pattern: &PathPattern, range: TimeRange) -> Vec<Node> {
-        let lived = |id| self.get(id).is_some_and(|entry| entry.lived_in(range));
+        let lived = |id| self.lived(id, range);
         if pattern.as_str().contains(';') {
-            let found =
-                self.points.tagged_by_text(pattern.as_str()).filter(|id| lived(*id)).and_then(|id| self.get(id));
-            let node = |entry: &Entry| Node {
-                path: entry.key.as_str().to_owned(),
-                name: entry.key.as_str().to_owned(),
+            let found = self.points.tagged_by_text(pattern.as_str()).filter(|id| lived(*id));
+            let node = |key: KeyRef| Node {
+                path: key.as_str().to_owned(),
+                name: key.as_str().to_owned(),
                 is_leaf: true,
                 has_children: false,
             };
-            return found.map(node).into_iter().collect();
+            return found.and_then(|id| self.key_ref(id)).map(node).into_iter().collect();
         }
         let mut nodes = Vec::new();
         for found in self.points.paths.find(pattern.parts()) {
@@ -199,65 +218,53 @@ impl Index {
 
     /// The selected series of a form that lived in the range, in the order of their keys.
     pub(crate) fn select(&self, form: Form, selection: &Selection, range: TimeRange) -> Vec<SeriesId> {
-        let mut selected: Vec<(SeriesId, &Entry)> = self
-            .candidates(form, selection)
-            .into_iter()
-            .filter_map(|id| Some((id, self.get(id)?)))
-            .filter(|(_, entry)| entry.lived_in(range))
-            .collect();
-        selected.sort_unstable_by(|(_, left), (_, right)| left.key.cmp(&right.key));
-        selected.dedup_by_key(|(id, _)| *id);
-        selected.into_iter().map(|(id, _)| id).collect()
+        let mut selected = self.candidates(form, selection);
+        selected.retain(|id| self.lived(*id, range));
+        if !matches!(selection, Selection::Path(_)) {
+            let keys = &self.names(form).keys;
+            let with_key = |id| Some((id, keys.bytes(self.slots.row(id)?.key)));
+            selected = order::sorted(selected.into_iter().filter_map(with_key)).collect();
+            selected.dedup();
+        }
+        selected
     }
 
-    /// The selected series of a form, whenever they lived, in no order.
+    /// The selected series of a form, whenever they lived. Those of a path are in the order of their keys.
     pub(crate) fn candidates(&self, form: Form, selection: &Selection) -> Vec<SeriesId> {
-        let names = self.names(form);
         match selection {
-            Selection::Path(pattern) if pattern.as_str().contains(';') => {
-                names.tagged_by_text(pattern.as_str()).into_iter().collect()
-            }
-            Selection::Path(pattern) => names.paths.series(pattern.parts()),
-            Selection::Matchers(matchers) => self.matching(form, matchers),
+            Selection::Path(pattern) => self.names(form).by_path(pattern),
+            Selection::Matchers(matchers) => self.matching(form, matchers).iter().collect(),
             Selection::Keys(keys) => keys.iter().filter_map(|key| self.id(form, key)).collect(),
         }
     }
 
-    /// The series of a form that pass every matcher. The shortest list that a matcher asks for is gone through; without
-    /// one, all series are.
-    fn matching(&self, form: Form, matchers: &[Matcher]) -> Vec<SeriesId> {
-        let passes = |id: &SeriesId| {
-            self.get(*id).is_some_and(|entry| matchers.iter().all(|matcher| matcher.matches_key(&entry.key)))
-        };
-        let names = self.names(form);
-        let lists = matchers.iter().filter_map(|matcher| names.list(matcher));
-        match lists.min_by_key(Vec::len) {
-            Some(shortest) => shortest.into_iter().filter(passes).collect(),
-            None => self.iter().filter(|(_, entry)| entry.form == form).map(|(id, _)| id).filter(passes).collect(),
-        }
+    fn matching(&self, form: Form, matchers: &[Matcher]) -> RoaringBitmap {
+        self.names(form).matching(matchers, |id| self.key_ref(id))
     }
 
     /// The names of tags of series of points, in alphabetical order.
     pub(crate) fn tags(&self, prefix: &str, filter: &[Matcher], range: TimeRange, limit: usize) -> Vec<String> {
-        let name_is_wanted = NAME.starts_with(prefix);
-        let mut found: BTreeSet<&str> = BTreeSet::new();
-        if filter.is_empty() {
-            let lived = |id| self.get(id).is_some_and(|entry| entry.lived_in(range));
-            let tags = &self.points.tags;
-            found.extend(tags.tags(prefix).filter(|tag| tags.series_of(tag).any(lived)).take(limit));
-            if name_is_wanted && self.iter().any(|(_, entry)| entry.form == Form::Points && entry.lived_in(range)) {
-                found.insert(NAME);
-            }
+        let tags = self.points.tags.starting_with(prefix);
+        let (mut found, has_series): (BTreeSet<&str>, bool) = if filter.is_empty() {
+            let lived = |id| self.lived(id, range);
+            let tags = tags.filter(|(_, tag)| tag.all().iter().any(lived));
+            (tags.map(|(name, _)| name).take(limit).collect(), self.points.all().iter().any(lived))
         } else {
-            for id in self.matching(Form::Points, filter) {
-                let Some(entry) = self.get(id).filter(|entry| entry.lived_in(range)) else { continue };
-                found.extend(entry.key.tags().map(|(tag, _)| tag).filter(|tag| tag.starts_with(prefix)));
-                if name_is_wanted {
-                    found.insert(NAME);
-                }
-            }
+            let series = self.filtered(filter, range);
+            let tags = tags.filter(|(_, tag)| !tag.all().is_disjoint(&series));
+            (tags.map(|(name, _)| name).take(limit).collect(), !series.is_empty())
+        };
+        if has_series && NAME.starts_with(prefix) {
+            found.insert(NAME);
         }
         found.into_iter().take(limit).map(str::to_owned).collect()
+    }
+
+    /// The series of points that pass a filter and lived in the range.
+    fn filtered(&self, filter: &[Matcher], range: TimeRange) -> RoaringBitmap {
+        let mut series = self.matching(Form::Points, filter);
+        series.retain(|id| self.lived(id, range));
+        series
     }
 
     /// The values of a tag of series of points, in alphabetical order.
@@ -269,40 +276,56 @@ impl Index {
         range: TimeRange,
         limit: usize,
     ) -> Vec<String> {
-        let lived = |id: &SeriesId| self.get(*id).is_some_and(|entry| entry.lived_in(range));
-        if filter.is_empty() && !matches!(tag, NAME | PROMETHEUS_NAME) {
-            let values = self.points.tags.values(tag, prefix).filter(|(_, series)| series.iter().any(lived));
-            return values.take(limit).map(|(value, _)| value.to_owned()).collect();
+        let series = (!filter.is_empty()).then(|| self.filtered(filter, range));
+        let is_wanted = |id| match &series {
+            Some(series) => series.contains(id),
+            None => self.lived(id, range),
+        };
+        let is_any_wanted = |ids: &Ids| match &series {
+            Some(series) => ids.overlaps(series),
+            None => ids.any(is_wanted),
+        };
+        let names = &self.points;
+        let own = names.tags.tag(tag).filter(|_| tag != PROMETHEUS_NAME);
+        let of_tag = own.into_iter().flat_map(|tag| tag.values().starting_with(prefix));
+        let of_tag = of_tag.filter(|(_, ids)| is_any_wanted(ids)).map(|(value, _)| value).take(limit);
+        if !matches!(tag, NAME | PROMETHEUS_NAME) {
+            return of_tag.map(str::to_owned).collect();
         }
-        let mut found = BTreeSet::new();
-        for id in self.matching(Form::Points, filter) {
-            let Some(entry) = self.get(id).filter(|entry| entry.lived_in(range)) else { continue };
-            let value = match tag {
-                PROMETHEUS_NAME => Some(entry.key.name().into()),
-                _ => entry.key.tag(tag),
+        // A tag of that name hides the name of its series.
+        let is_named_so = |ids: &Ids| match own {
+            Some(own) => ids.any(|id| !own.all().contains(id) && is_wanted(id)),
+            None => is_any_wanted(ids),
+        };
+        let of_names = names.names.starting_with(prefix).filter(|(_, ids)| is_named_so(ids)).map(|(name, _)| name);
+        let mut found: BTreeSet<&str> = of_tag.chain(of_names.take(limit)).collect();
+        for id in names.untagged.iter().filter(|id| is_wanted(*id)) {
+            let Some(name) = self.key_ref(id).map(KeyRef::name).filter(|name| name.starts_with(prefix)) else {
+                continue;
             };
-            if let Some(value) = value.filter(|value| value.starts_with(prefix)) {
-                if !found.contains(&*value) {
-                    found.insert(value.into_owned());
-                }
-                if found.len() > limit {
-                    found.pop_last();
-                }
+            if found.len() < limit || found.last().is_some_and(|last| name < *last) {
+                found.insert(name);
+            }
+            if found.len() > limit {
+                found.pop_last();
             }
         }
-        found.into_iter().collect()
+        found.into_iter().take(limit).map(str::to_owned).collect()
     }
 }
 
 #[cfg(test)]
+mod model;
+
+#[cfg(test)]
 mod tests {
     use super::*;
-    use statline_series::Anchor;
+    use statline_series::{Anchor, MatchOp};
 
     fn index(keys: &[&str]) -> Index {
         let mut index = Index::default();
         for (id, key) in (0..).zip(keys) {
-            index.insert(id, Form::Points, key.parse().unwrap(), Kind::Gauge, 0);
+            index.insert(id, Form::Points, &key.parse().unwrap(), Kind::Gauge, 0);
             let seen = Timestamp::from_seconds(i64::from(id) * 100);
             index.saw(id, seen, seen);
         }
@@ -310,7 +333,7 @@ mod tests {
     }
 
     fn select(index: &Index, selection: &Selection) -> Vec<String> {
-        let keys = |id| index.get(id).unwrap().key.to_string();
+        let keys = |id| index.get(id).unwrap().key().to_string();
         index.select(Form::Points, selection, TimeRange::ALL).into_iter().map(keys).collect()
     }
 
@@ -369,7 +392,7 @@ mod tests {
     #[test]
     fn what_did_not_live_in_the_range_is_not_found() {
         let mut index = index(&["a.x", "a.y.z", "b;t=1"]);
-        index.insert(3, Form::Points, "a.unborn".parse().unwrap(), Kind::Gauge, 0);
+        index.insert(3, Form::Points, &"a.unborn".parse().unwrap(), Kind::Gauge, 0);
         let first = TimeRange::new(Timestamp::from_seconds(0), Timestamp::from_seconds(100));
         let second = TimeRange::new(Timestamp::from_seconds(100), Timestamp::from_seconds(101));
         let find = |range| index.find(&path("a.*"), range).into_iter().map(|node| node.path).collect::<Vec<_>>();
@@ -395,7 +418,7 @@ mod tests {
     fn series_of_sketches_have_names_of_their_own() {
         let mut index = index(&["a.x", "a;t=1"]);
         for (id, key) in [(2, "a.x"), (3, "a.y.z"), (4, "b;u=2")] {
-            index.insert(id, Form::Sketches, key.parse().unwrap(), Kind::Untyped, 0);
+            index.insert(id, Form::Sketches, &key.parse().unwrap(), Kind::Untyped, 0);
             index.saw(id, Timestamp::from_seconds(1), Timestamp::from_seconds(2));
         }
         let all = TimeRange::ALL;

@@ -17,10 +17,12 @@
 //! The files are described byte by byte in `docs/format/`.
 
 mod append;
+mod arena;
 mod block;
 mod block_file;
 mod bytes;
 mod catalogue;
+mod children;
 mod chunk;
 mod column;
 mod config;
@@ -32,13 +34,17 @@ mod events;
 mod flush;
 mod group;
 mod head;
+mod ids;
 mod index;
 mod journal;
 mod lock;
 mod log;
 mod maintain;
 mod manifest;
+mod names;
+mod order;
 mod pages;
+mod parts;
 mod points;
 mod postings;
 mod read;
@@ -53,8 +59,10 @@ mod seen;
 mod sketch_chunk;
 mod sketch_column;
 mod sketch_read;
+mod slots;
 mod state;
 mod store;
+mod texts;
 mod trie;
 mod value_column;
 

@@ -1,79 +1,123 @@
-//! Which series carry which tag: for each tag and value the numbers of the series, ascending.
+//! Which series carry which tag, and which value of it.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
+use roaring::RoaringBitmap;
 use statline_series::Matcher;
 
 use crate::SeriesId;
+use crate::ids::{Ids, union};
 
-type Values = BTreeMap<Box<str>, Vec<SeriesId>>;
-
-/// Lists of series by tag and value.
+/// Series by a text, in the order of texts.
 #[derive(Debug, Default)]
-pub(crate) struct Postings {
-    tags: BTreeMap<Box<str>, Values>,
+pub(crate) struct Values(BTreeMap<Box<str>, Ids>);
+
+impl Values {
+    pub(crate) fn insert(&mut self, value: &str, id: SeriesId) {
+        match self.0.get_mut(value) {
+            Some(ids) => ids.insert(id),
+            None => _ = self.0.insert(value.into(), Ids::One(id)),
+        }
+    }
+
+    /// Of different texts in their order.
+    pub(crate) fn in_order<'a>(texts: impl Iterator<Item = (&'a Cow<'a, str>, Ids)>) -> Self {
+        Self(texts.map(|(text, ids)| (Box::from(&**text), ids)).collect())
+    }
+
+    pub(crate) fn remove(&mut self, value: &str, id: SeriesId) {
+        if self.0.get_mut(value).is_some_and(|ids| ids.remove(id)) {
+            self.0.remove(value);
+        }
+    }
+
+    pub(crate) fn get(&self, value: &str) -> Option<&Ids> {
+        self.0.get(value)
+    }
+
+    /// How many texts there are.
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// The series whose text passes, out of `all` that have one. Each text is looked at once.
+    pub(crate) fn passing(&self, all: &RoaringBitmap, passes: impl Fn(&str) -> bool) -> RoaringBitmap {
+        let (mut passing, mut failing) = (Vec::new(), Vec::new());
+        for (value, ids) in &self.0 {
+            if passes(value) {
+                passing.push(ids);
+            } else {
+                failing.push(ids);
+            }
+        }
+        if passing.len() <= failing.len() { union(passing.into_iter()) } else { all - union(failing.into_iter()) }
+    }
+
+    /// The texts that begin with `prefix`, in alphabetical order, and their series.
+    pub(crate) fn starting_with(&self, prefix: &str) -> impl Iterator<Item = (&str, &Ids)> {
+        starting_with(&self.0, prefix)
+    }
 }
+
+/// One tag.
+#[derive(Debug, Default)]
+pub(crate) struct Tag {
+    all: RoaringBitmap,
+    values: Values,
+}
+
+impl Tag {
+    /// The series that carry it.
+    pub(crate) const fn all(&self) -> &RoaringBitmap {
+        &self.all
+    }
+
+    pub(crate) const fn values(&self) -> &Values {
+        &self.values
+    }
+
+    /// The series that carry it with a value that passes.
+    pub(crate) fn matching(&self, matcher: &Matcher) -> RoaringBitmap {
+        self.values.passing(&self.all, |value| matcher.matches(value))
+    }
+}
+
+/// Series by tag and value.
+#[derive(Debug, Default)]
+pub(crate) struct Postings(BTreeMap<Box<str>, Tag>);
 
 impl Postings {
     pub(crate) fn insert(&mut self, tag: &str, value: &str, id: SeriesId) {
-        let values = match self.tags.get_mut(tag) {
-            Some(values) => values,
-            None => self.tags.entry(tag.into()).or_default(),
+        let tag = match self.0.get_mut(tag) {
+            Some(tag) => tag,
+            None => self.0.entry(tag.into()).or_default(),
         };
-        let list = match values.get_mut(value) {
-            Some(list) => list,
-            None => values.entry(value.into()).or_default(),
-        };
-        // Numbers are given in order, so that this is nearly always the end.
-        if let Err(place) = list.binary_search(&id) {
-            list.insert(place, id);
+        tag.all.insert(id);
+        tag.values.insert(value, id);
+    }
+
+    /// Puts in a tag with all its series.
+    pub(crate) fn insert_all(&mut self, tag: &str, all: RoaringBitmap, values: Values) {
+        self.0.insert(tag.into(), Tag { all, values });
+    }
+
+    pub(crate) fn remove(&mut self, name: &str, value: &str, id: SeriesId) {
+        let Some(tag) = self.0.get_mut(name) else { return };
+        tag.all.remove(id);
+        tag.values.remove(value, id);
+        if tag.all.is_empty() {
+            self.0.remove(name);
         }
     }
 
-    pub(crate) fn remove(&mut self, tag: &str, value: &str, id: SeriesId) {
-        let Some(values) = self.tags.get_mut(tag) else { return };
-        if let Some(list) = values.get_mut(value) {
-            if let Ok(place) = list.binary_search(&id) {
-                list.remove(place);
-            }
-            if list.is_empty() {
-                values.remove(value);
-            }
-        }
-        if values.is_empty() {
-            self.tags.remove(tag);
-        }
-    }
-
-    /// The series that carry a tag with a value that passes, ascending.
-    pub(crate) fn matching(&self, tag: &str, matcher: &Matcher) -> Vec<SeriesId> {
-        let Some(values) = self.tags.get(tag) else { return Vec::new() };
-        if matcher.op() == statline_series::MatchOp::Equal {
-            return values.get(matcher.value()).cloned().unwrap_or_default();
-        }
-        let mut series: Vec<SeriesId> =
-            values.iter().filter(|(value, _)| matcher.matches(value)).flat_map(|(_, list)| list).copied().collect();
-        series.sort_unstable();
-        series.dedup();
-        series
+    pub(crate) fn tag(&self, name: &str) -> Option<&Tag> {
+        self.0.get(name)
     }
 
     /// The tags that begin with `prefix`, in alphabetical order.
-    pub(crate) fn tags(&self, prefix: &str) -> impl Iterator<Item = &str> {
-        starting_with(&self.tags, prefix).map(|(tag, _)| tag)
-    }
-
-    /// The values of a tag that begin with `prefix`, in alphabetical order, and their series.
-    pub(crate) fn values(&self, tag: &str, prefix: &str) -> impl Iterator<Item = (&str, &[SeriesId])> {
-        self.tags
-            .get(tag)
-            .into_iter()
-            .flat_map(move |values| starting_with(values, prefix).map(|(value, series)| (value, series.as_slice())))
-    }
-
-    /// All series that carry a tag, by value.
-    pub(crate) fn series_of(&self, tag: &str) -> impl Iterator<Item = SeriesId> {
-        self.tags.get(tag).into_iter().flat_map(|values| values.values().flatten().copied())
+    pub(crate) fn starting_with(&self, prefix: &str) -> impl Iterator<Item = (&str, &Tag)> {
+        starting_with(&self.0, prefix)
     }
 }
 
@@ -97,14 +141,19 @@ mod tests {
         {
             postings.insert(tag, value, id);
         }
-        let matcher = |op, value| Matcher::new("host", op, value, Anchor::Both).unwrap();
-        assert_eq!(postings.matching("host", &matcher(MatchOp::Equal, "a")), [1, 4]);
-        assert_eq!(postings.matching("host", &matcher(MatchOp::Regex, "a.*")), [1, 2, 4]);
-        assert_eq!(postings.matching("none", &matcher(MatchOp::Equal, "a")), []);
-        assert_eq!(postings.values("host", "a").map(|(value, _)| value).collect::<Vec<_>>(), ["a", "ab"]);
+        let matching = |postings: &Postings, op, value| {
+            let matcher = Matcher::new("host", op, value, Anchor::Both).unwrap();
+            postings.tag("host").unwrap().matching(&matcher).iter().collect::<Vec<_>>()
+        };
+        assert_eq!(matching(&postings, MatchOp::Equal, "a"), [1, 4]);
+        assert_eq!(matching(&postings, MatchOp::Regex, "a.*"), [1, 2, 4]);
+        assert_eq!(matching(&postings, MatchOp::NotEqual, "a"), [2, 3]);
+        let values: Vec<&str> =
+            postings.tag("host").unwrap().values().starting_with("a").map(|(value, _)| value).collect();
+        assert_eq!(values, ["a", "ab"]);
         postings.remove("dc", "x", 1);
-        assert_eq!(postings.tags("").collect::<Vec<_>>(), ["host"]);
+        assert_eq!(postings.starting_with("").map(|(tag, _)| tag).collect::<Vec<_>>(), ["host"]);
         postings.remove("host", "a", 1);
-        assert_eq!(postings.matching("host", &matcher(MatchOp::Equal, "a")), [4]);
+        assert_eq!(matching(&postings, MatchOp::Equal, "a"), [4]);
     }
 }

@@ -66,14 +66,14 @@ impl Inner {
     ) -> Result<Vec<SeriesInfo>, StoreError> {
         self.check_open()?;
         let index = self.index.read();
-        let info = |entry: &Entry| SeriesInfo {
-            key: entry.key.clone(),
+        let info = |entry: Entry| SeriesInfo {
+            key: entry.key(),
             kind: entry.kind,
             first_seen: entry.first_seen,
             last_seen: entry.last_seen,
             step: self.config.schemas.rule(entry.rule).policy.finest(),
         };
-        Ok(index.select(form, selection, range).into_iter().filter_map(|id| index.get(id)).map(info).collect())
+        Ok(index.get_all(&index.select(form, selection, range)).into_iter().map(|(_, entry)| info(entry)).collect())
     }
 
     pub(crate) fn fetch(&self, request: &Fetch, cancelled: &AtomicBool) -> Result<Vec<Fetched>, StoreError> {
@@ -151,16 +151,15 @@ impl Inner {
         if ids.len() > limit {
             return Err(StoreError::TooManySeries { selected: ids.len(), limit });
         }
-        let chosen = ids.into_iter().filter_map(|id| {
-            let entry = index.get(id)?;
+        let chosen = index.get_all(&ids).into_iter().filter_map(|(id, entry)| {
             let (grid, span) = spans[usize::from(entry.rule)];
             if !entry.lived_in(span) {
                 return None;
             }
             let life = TimeRange::new(span.from.max(entry.first_seen), span.until.min(entry.last_seen.offset(1)));
-            let (key, kind) = (entry.key.clone(), entry.kind);
             let policy = self.policy_numbers[usize::from(entry.rule)];
-            Some(Chosen { id, key, kind, rule: schemas.rule(entry.rule), policy, grid, span, life })
+            let rule = schemas.rule(entry.rule);
+            Some(Chosen { id, key: entry.key(), kind: entry.kind, rule, policy, grid, span, life })
         });
         Ok(chosen.collect())
     }
@@ -351,6 +350,33 @@ fn regular(scratch: &mut Scratch, range: TimeRange, step: Step, rule: &Rule, con
         }
         return Values::Regular { start, step, values };
     }
+    let finish = |rollup: &Rollup| {
+        let value = rollup.value(consolidation, slots.max(1));
+        value.filter(|_| is_enough(rollup.count)).unwrap_or(f64::NAN)
+    };
+    if points.is_empty() {
+        // They come in order, so that a bucket is whole when the next one begins.
+        let mut open: Option<(usize, Rollup)> = None;
+        for (time, rollup) in rollups.iter() {
+            let place = place_of(time);
+            match &mut open {
+                Some((known, bucket)) if *known == place => bucket.add(rollup),
+                _ => {
+                    if let Some((known, bucket)) = open.replace((place, *rollup))
+                        && let Some(value) = values.get_mut(known)
+                    {
+                        *value = finish(&bucket);
+                    }
+                }
+            }
+        }
+        if let Some((place, bucket)) = open
+            && let Some(value) = values.get_mut(place)
+        {
+            *value = finish(&bucket);
+        }
+        return Values::Regular { start, step, values };
+    }
     buckets.clear();
     buckets.resize(values.len(), None);
     let mut add = |time: i64, rollup: &Rollup| {
@@ -364,8 +390,8 @@ fn regular(scratch: &mut Scratch, range: TimeRange, step: Step, rule: &Rule, con
     rollups.iter().for_each(|(start, rollup)| add(start, rollup));
     for_each_slot(points, finest, |slot, at, value| add(slot, &Rollup::of(at, value)));
     for (value, bucket) in values.iter_mut().zip(buckets.iter()) {
-        if let Some(rollup) = bucket.filter(|rollup| is_enough(rollup.count)) {
-            *value = rollup.value(consolidation, slots.max(1)).unwrap_or(f64::NAN);
+        if let Some(rollup) = bucket {
+            *value = finish(rollup);
         }
     }
     Values::Regular { start, step, values }

@@ -40,8 +40,10 @@ pub(crate) fn open(config: EmbeddedConfig) -> Result<Inner, StoreError> {
     let mut manifest = read_manifest(&directory, &log_directory)?;
     let counters = Counters::default();
     counters.last_cut.store(i64::MIN, Ordering::Relaxed);
-    let mut known = KnownSeries { schemas: config.schemas.clone(), ..KnownSeries::default() };
+    let mut known =
+        KnownSeries { index: Index::unnamed(), schemas: config.schemas.clone(), gone: FxHashSet::default(), next: 0 };
     let (catalogue, damage) = Catalogue::open(&directory, |event| known.take(event))?;
+    known.index.name_all();
     count_damage(&counters, &damage, "the catalogue of series is damaged; some series may be lost");
     let bounds = Bounds { most: config.max_events, most_bytes: config.event_memory };
     let opened_events = EventLog::open(&directory, bounds)?;
@@ -155,7 +157,6 @@ fn read_manifest(directory: &Path, log_directory: &Path) -> Result<Manifest, Sto
 }
 
 /// What the catalogue tells.
-#[derive(Default)]
 struct KnownSeries {
     index: Index,
     schemas: Schemas,
@@ -170,7 +171,7 @@ impl KnownSeries {
             Event::Born { id, form, kind, key } => {
                 self.saw_id(id);
                 let rule = self.schemas.rule_of(&key);
-                self.index.insert(id, form, key, kind, rule);
+                self.index.insert(id, form, &key, kind, rule);
             }
             Event::Kind { id, kind } => self.index.set_kind(id, kind),
             Event::Gone { id } => {

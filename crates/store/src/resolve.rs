@@ -301,7 +301,7 @@ mod tests {
         };
         let ids = resolver.points(&batch.rows, &mut Refused::default()).ids().to_vec();
         for (id, birth) in (*next..).zip(&births.series) {
-            index.insert(id, birth.form, birth.key.clone(), birth.kind, 0);
+            index.insert(id, birth.form, &birth.key, birth.kind, 0);
         }
         recent.learn_births(*next, &births.series);
         *next += births.series.len() as SeriesId;

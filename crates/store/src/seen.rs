@@ -83,10 +83,10 @@ mod tests {
         let ms = Timestamp::from_millis;
         let lives = [(0, ms(5), ms(5)), (3, ms(-7), ms(1 << 40)), (4, ms(9), ms(10))];
         for (id, first, last) in lives {
-            index.insert(id, Form::Points, format!("s{id}").parse().unwrap(), Kind::Gauge, 0);
+            index.insert(id, Form::Points, &format!("s{id}").parse().unwrap(), Kind::Gauge, 0);
             index.saw(id, first, last);
         }
-        index.insert(9, Form::Points, "unborn".parse().unwrap(), Kind::Gauge, 0);
+        index.insert(9, Form::Points, &"unborn".parse().unwrap(), Kind::Gauge, 0);
         write(directory.path(), &snapshot(&index)).unwrap();
         let mut told = Vec::new();
         assert!(read(directory.path(), |id, first, last| told.push((id, first, last))).unwrap());
