@@ -41,7 +41,7 @@ impl Default for PointsArgs {
 pub const ABOUT: &str = "\
 ### Points on disk and back
 
-The reference mix is 60 % slowly moving gauges, 30 % counter rates with many zeros and 10 % noise of full precision, a point each
+The reference mix is 60 % slowly moving gauges, 30 % counter rates with zeros and 10 % noise of full precision, a point each
 10 s. *B a point* is of the chunks; *files* counts all files. *CPU in* is all CPU of the process from the first point to the
 last block, merged and on disk; VictoriaMetrics reads text. Times are wall time, medians; *cold* is the first read after the
 store was opened. All files are on a file system in memory. VictoriaMetrics answers over HTTP in its native format; its precision is limited to 12 digits or so, ours to

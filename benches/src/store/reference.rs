@@ -1,5 +1,5 @@
-//! The points that stores are compared on: 60 % slowly moving gauges, 30 % counter rates with many zeros, 10 % noise of full
-//! precision, one each ten seconds.
+//! The points that stores are compared on: 60 % slowly moving gauges, 30 % counter rates with zeros, 10 % noise of full
+//! precision, one each ten seconds. Chunks of 720 points as doubles take about 0.63, 0.68 and 6.8 bytes a point with pco.
 
 use statline_series::{Batch, Kind, SeriesKey, Timestamp};
 
@@ -46,15 +46,14 @@ impl Series {
         let random = &mut self.random;
         match class {
             0..6 => {
-                if random.f64() < 0.1 {
-                    self.level += f64::from(random.i32(-1..=1));
-                }
-                (Kind::Gauge, self.level)
+                self.level += f64::from(random.i32(-7..=7)) / 10.0;
+                // As it was sent: with one digit.
+                (Kind::Gauge, (self.level * 10.0).round() / 10.0)
             }
-            6..9 => (Kind::Rate, if random.f64() < 0.75 { 0.0 } else { f64::from(random.u32(1..9)) / 10.0 }),
+            6..9 => (Kind::Rate, if random.f64() < 0.4 { 0.0 } else { f64::from(random.u32(1..=50)) / 10.0 }),
             _ => {
                 let noise: f64 = (0..4).map(|_| random.f64()).sum();
-                (Kind::Gauge, self.level + 10.0 * noise)
+                (Kind::Gauge, self.level + 80.0 * noise)
             }
         }
     }

@@ -28,6 +28,12 @@ const VALUES_SAME: u8 = 1;
 const VALUES_PLAIN: u8 = 2;
 /// Values by pco, in pages.
 const VALUES_PAGES: u8 = 3;
+/// Whole numbers by pco, in pages, to be divided by a power of ten.
+const VALUES_DECIMALS: u8 = 4;
+/// The highest of those powers.
+const MOST_DIGITS: u8 = 6;
+/// Whole numbers below this are the same as doubles.
+const END_OF_WHOLE: f64 = (1_u64 << 53) as f64;
 /// More points than any block holds: a window of 32 days with a point a millisecond.
 const MOST_POINTS: usize = 32 * 24 * 3600 * 1000 + 1;
 
@@ -116,6 +122,12 @@ pub(crate) fn encode_values(out: &mut Vec<u8>, values: &[f64]) -> Result<(), Mal
         out.extend_from_slice(&first.to_le_bytes());
         return Ok(());
     }
+    if let Some((digits, decimals)) = decimals_of(values) {
+        out.push(VALUES_DECIMALS);
+        out.push(digits);
+        out.extend_from_slice(&pages::encode(&decimals, PCO_LEVEL)?);
+        return Ok(());
+    }
     let in_pages = pages::are_worth_it(values.len());
     let compressed = if in_pages { pages::encode(values, PCO_LEVEL)? } else { compress(values)? };
     if compressed.len() < values.len() * 8 {
@@ -126,6 +138,33 @@ pub(crate) fn encode_values(out: &mut Vec<u8>, values: &[f64]) -> Result<(), Mal
         values.iter().for_each(|value| out.extend_from_slice(&value.to_le_bytes()));
     }
     Ok(())
+}
+
+/// The values as whole numbers over the same power of ten, where each of them is that to the bit. Most that is measured is
+/// sent with a few digits, and takes less so than as doubles.
+fn decimals_of(values: &[f64]) -> Option<(u8, Vec<i64>)> {
+    #[expect(clippy::cast_possible_truncation, reason = "it is compared with what it came from")]
+    let decimal = |value: f64, scale: f64| {
+        let scaled = (value * scale).round();
+        let is_exact = scaled.abs() < END_OF_WHOLE && (scaled / scale).to_bits() == value.to_bits();
+        is_exact.then_some(scaled as i64)
+    };
+    let mut digits = 0;
+    for value in values {
+        while decimal(*value, scale_of(digits)).is_none() {
+            digits += 1;
+            if digits > MOST_DIGITS {
+                return None;
+            }
+        }
+    }
+    // What has few digits has many as well, but for very large numbers.
+    let decimals = values.iter().map(|value| decimal(*value, scale_of(digits))).collect::<Option<Vec<_>>>()?;
+    Some((digits, decimals))
+}
+
+fn scale_of(digits: u8) -> f64 {
+    10_f64.powi(i32::from(digits))
 }
 
 pub(crate) fn compress<T: Number>(numbers: &[T]) -> Result<Vec<u8>, Malformed> {
@@ -157,6 +196,17 @@ pub(crate) fn decode(id: SeriesId, chunk: &[u8], from: i64, until: i64, out: &mu
         }
         VALUES_PCO => out.values.extend_from_slice(&decompress::<f64>(body, count)?[begin..end]),
         VALUES_PAGES => pages::decode(body, count, begin..end, &mut out.values)?,
+        VALUES_DECIMALS => {
+            let (digits, body) = body.split_first().ok_or(Malformed("it is too short"))?;
+            if *digits > MOST_DIGITS {
+                return Err(Malformed("its decimals have an impossible number of digits"));
+            }
+            let mut decimals: Vec<i64> = Vec::with_capacity(end - begin);
+            pages::decode(body, count, begin..end, &mut decimals)?;
+            let scale = scale_of(*digits);
+            #[expect(clippy::cast_precision_loss, reason = "those that were written are below 2^53")]
+            out.values.extend(decimals.iter().map(|decimal| *decimal as f64 / scale));
+        }
         VALUES_PLAIN if body.len() == count * 8 => {
             let (values, _) = body.as_chunks::<8>();
             out.values.extend(values[begin..end].iter().map(|bytes| f64::from_le_bytes(*bytes)));
@@ -347,6 +397,7 @@ mod tests {
                 prop::collection::btree_map(any::<i32>().prop_map(i64::from), prop::num::f64::ANY, 1..80),
                 prop::collection::btree_map((0_i64..200).prop_map(|slot| slot * 10_000), prop_oneof![Just(0.0), -5.0..5.0], 1..200),
                 prop::collection::btree_map(0_i64..100_000, (0_i32..20).prop_map(f64::from), 1..300),
+                (0..9_i32).prop_flat_map(|digits| prop::collection::btree_map(0_i64..90_000, any::<i32>().prop_map(move |whole| f64::from(whole) / 10_f64.powi(digits)), 1..300)),
                 prop::collection::vec((0_i32..20).prop_map(f64::from), 1..4000).prop_map(|values| (0..).step_by(25).zip(values).collect()),
             ],
             from in -10_i64..100_000,
