@@ -61,8 +61,6 @@ struct RunArgs {
     write: Option<PathBuf>,
     #[command(flatten)]
     statsd: statsd::StatsdArgs,
-    #[command(flatten)]
-    store: store::StoreArgs,
 }
 
 /// What can be measured.
@@ -123,7 +121,7 @@ fn run(args: &RunArgs) -> Result<(), Error> {
     for part in Part::ALL.into_iter().filter(|part| args.only.is_none_or(|only| only == *part)) {
         let (text, bars) = match part {
             Part::Statsd => statsd::run(&args.statsd)?,
-            Part::Store => store::run(&args.store)?,
+            Part::Store => store::run()?,
         };
         let date = chrono::Utc::now().format("%Y-%m-%d %H:%M UTC");
         let machine = format!("{}. {date}. `make bench ONLY={}`.", machine::describe(), part.name());

@@ -45,6 +45,28 @@ pub struct AppendArgs {
     directory: PathBuf,
 }
 
+impl Default for AppendArgs {
+    fn default() -> Self {
+        Self {
+            series: vec![10_000, 100_000],
+            flushes: 120,
+            births: 1_000_000,
+            replayed: 20,
+            cold: false,
+            shuffled: false,
+            directory: std::env::temp_dir(),
+        }
+    }
+}
+
+/// What the numbers are.
+pub const ABOUT: &str = "\
+### The way in
+
+One batch is a point of every series, as a statsd server flushes them, ten seconds after the last one. CPU is that of all threads of
+the process, from the call until the batch is durable and can be read, less what it took to make the batch. Files are on the disk of
+the machine. A store is opened with a million series and a log of 20 points of each.";
+
 const START: Timestamp = Timestamp::from_millis(1_763_784_000_000);
 const INTERVAL_MILLIS: i64 = 10_000;
 const MEGABYTE: f64 = 1e6;
@@ -209,11 +231,7 @@ fn births(runtime: &Runtime, args: &AppendArgs, table: &mut Table) -> Result<Vec
     drop(traffic);
     let idle = live() / series;
     table.row(["bytes of an idle series".to_owned(), number(idle)]);
-    Ok(vec![
-        Bar::at_most("store.births_cpu_s", cpu, 3.0),
-        Bar::at_most("store.open_s", open_wall, 5.0),
-        Bar::at_most("store.idle_series_bytes", idle, 500.0),
-    ])
+    Ok(vec![Bar::at_most("store.open_s", open_wall, 5.0), Bar::at_most("store.idle_series_bytes", idle, 500.0)])
 }
 
 fn open(directory: &Path) -> Result<EmbeddedStore, Error> {

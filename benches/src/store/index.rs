@@ -25,6 +25,12 @@ pub struct IndexArgs {
     rounds: usize,
 }
 
+impl Default for IndexArgs {
+    fn default() -> Self {
+        Self { series: 1_000_000, rounds: 9 }
+    }
+}
+
 /// What the numbers are.
 pub const ABOUT: &str = "\
 ### Index of series

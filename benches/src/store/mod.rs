@@ -20,15 +20,19 @@ fn in_memory() -> Result<TempDir, Error> {
     Ok(if memory.is_dir() { tempfile::tempdir_in(memory)? } else { tempfile::tempdir()? })
 }
 
-/// How the whole part is measured.
-#[derive(clap::Args, Clone, Debug)]
-pub struct StoreArgs {}
-
 /// Measures everything; the text of its section, and the bars.
 ///
 /// # Errors
 /// When a store fails, or a peer does not answer.
-pub fn run(_args: &StoreArgs) -> Measured {
-    let (table, bars) = points::run(&points::PointsArgs::default())?;
-    Ok((format!("{}\n\n{table}\n", points::ABOUT), bars))
+pub fn run() -> Measured {
+    // The index first, while this process has allocated nothing else.
+    let index = index::run(&index::IndexArgs::default())?;
+    let append = append::run(&append::AppendArgs::default())?;
+    let points = points::run(&points::PointsArgs::default())?;
+    let (mut text, mut bars) = (String::new(), Vec::new());
+    for (about, (table, measured)) in [(points::ABOUT, points), (append::ABOUT, append), (index::ABOUT, index)] {
+        text.push_str(&format!("{about}\n\n{table}\n"));
+        bars.extend(measured);
+    }
+    Ok((text, bars))
 }
