@@ -11,6 +11,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::panic::{self, AssertUnwindSafe};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -97,7 +98,7 @@ impl From<fjall::Error> for ChunkError {
 
 const ANCHOR_PREFIX: &str = "anchor-";
 
-fn name_of(id: u64) -> String {
+pub(crate) fn name_of(id: u64) -> String {
     format!("block-{id:016}")
 }
 
@@ -113,15 +114,35 @@ impl Blocks {
         if metas.is_empty() && path.exists() {
             fs::remove_dir_all(&path).map_err(|source| StoreError::io("remove", &path, source))?;
         }
-        let database = Database::builder(&path)
-            .cache_size(cache_bytes)
-            .worker_threads(1)
-            .open()
-            .map_err(|error| StoreError::blocks("open the blocks", error))?;
-        let blocks = Self { database, anchor: Mutex::default() };
+        let blocks = Self::open_as_they_are(&path, cache_bytes)?;
         blocks.tidy(metas)?;
         let opened = metas.iter().map(|meta| blocks.open_block(&path, *meta)).collect::<Result<_, _>>()?;
         Ok((blocks, opened))
+    }
+
+    /// Opens the engine in a directory of its own, and drops nothing.
+    pub(crate) fn open_as_they_are(path: &Path, cache_bytes: u64) -> Result<Self, StoreError> {
+        let open = || Database::builder(path).cache_size(cache_bytes).worker_threads(1).open();
+        // The engine panics over some damage of its own files.
+        let opened = panic::catch_unwind(AssertUnwindSafe(open))
+            .map_err(|_| StoreError::damaged_file(path, "the engine that holds the blocks cannot make sense of it"))?;
+        let database = opened.map_err(|error| StoreError::blocks("open the blocks", error))?;
+        Ok(Self { database, anchor: Mutex::default() })
+    }
+
+    /// The names of all keyspaces but anchors, which are those of blocks.
+    pub(crate) fn names(&self) -> impl Iterator<Item = String> {
+        let names = self.database.list_keyspace_names().into_iter().map(|name| name.to_string());
+        names.filter(|name| !name.starts_with(ANCHOR_PREFIX))
+    }
+
+    /// A block, when it is there.
+    pub(crate) fn find(&self, meta: BlockMeta) -> Result<Option<StoredBlock>, StoreError> {
+        let name = name_of(meta.id);
+        if !self.database.keyspace_exists(&name) {
+            return Ok(None);
+        }
+        Ok(Some(StoredBlock { meta, keyspace: self.keyspace(&name)? }))
     }
 
     /// Drops all keyspaces but blocks that are named and the newest anchor.
@@ -143,11 +164,8 @@ impl Blocks {
     }
 
     fn open_block(&self, path: &Path, meta: BlockMeta) -> Result<Arc<StoredBlock>, StoreError> {
-        let name = name_of(meta.id);
-        if !self.database.keyspace_exists(&name) {
-            return Err(StoreError::damaged_file(path, format!("the manifest names {name}, which is not there")));
-        }
-        Ok(Arc::new(StoredBlock { meta, keyspace: self.keyspace(&name)? }))
+        let missing = || format!("the manifest names {}, which is not there", name_of(meta.id));
+        self.find(meta)?.map(Arc::new).ok_or_else(|| StoreError::damaged_file(path, missing()))
     }
 
     fn keyspace(&self, name: &str) -> Result<Keyspace, StoreError> {
@@ -261,16 +279,27 @@ impl StoredBlock {
         Ok(self.keyspace.get(id.to_be_bytes())?)
     }
 
+    /// All chunks, in the order of their series' numbers. What follows after an error is of no use.
+    pub(crate) fn chunks(&self) -> impl Iterator<Item = Result<(SeriesId, fjall::UserValue), ChunkError>> + use<> {
+        self.keyspace.iter().map(|item| {
+            let (key, chunk) = item.into_inner()?;
+            Ok((series_of(&key)?, chunk))
+        })
+    }
+
     /// The numbers of all series that have points or sketches here, ascending.
     pub(crate) fn series(&self) -> Result<Vec<SeriesId>, ChunkError> {
         let mut series = Vec::new();
         for item in self.keyspace.iter() {
-            let key = item.key()?;
-            let bytes = <[u8; 4]>::try_from(&*key).map_err(|_| ChunkError::Damaged("a key is not a number".into()))?;
-            series.push(SeriesId::from_be_bytes(bytes));
+            series.push(series_of(&item.key()?)?);
         }
         Ok(series)
     }
+}
+
+fn series_of(key: &[u8]) -> Result<SeriesId, ChunkError> {
+    let bytes = <[u8; 4]>::try_from(key).map_err(|_| ChunkError::Damaged("a key is not a number".into()))?;
+    Ok(SeriesId::from_be_bytes(bytes))
 }
 
 #[cfg(test)]

@@ -6,10 +6,12 @@
 
 use pco::standalone::{simple_compress, simple_decompress};
 use pco::{ChunkConfig, data_types::Number};
+use statline_series::Sketch;
 
 use crate::bytes::{Malformed, Reader, put_signed, put_varint};
 use crate::points::Points;
-use crate::{SeriesId, sketch_chunk};
+use crate::sketch_column::Sketches;
+use crate::{Form, SeriesId, sketch_chunk};
 
 /// A chunk of points, version 1.
 const VERSION: u8 = 1;
@@ -173,6 +175,41 @@ pub(crate) fn span(id: SeriesId, chunk: &[u8]) -> Result<(i64, i64, usize), Malf
     }
 }
 
+/// What a chunk holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Summary {
+    pub(crate) form: Form,
+    /// The instants of the first and the last point, or sketch.
+    pub(crate) first: i64,
+    pub(crate) last: i64,
+    /// How many there are.
+    pub(crate) count: usize,
+}
+
+/// Reads all of a chunk, of whatever version, and tells what it holds.
+pub(crate) fn verify(id: SeriesId, chunk: &[u8]) -> Result<Summary, Malformed> {
+    const OUT_OF_ORDER: Malformed = Malformed("its instants are not in order");
+    let (first, last, count) = span(id, chunk)?;
+    if chunk.first() == Some(&sketch_chunk::VERSION) {
+        let mut sketches = Sketches::new();
+        sketch_chunk::decode(id, chunk, i64::MIN, i64::MAX, &mut sketches)?;
+        if sketches.values().any(|sketch| Sketch::decode(sketch).is_err()) {
+            return Err(Malformed("a sketch in it is none"));
+        }
+        let in_order = sketches.len() == count && first <= last;
+        return if in_order { Ok(Summary { form: Form::Sketches, first, last, count }) } else { Err(OUT_OF_ORDER) };
+    }
+    let mut points = Points::default();
+    decode(id, chunk, i64::MIN, i64::MAX, &mut points)?;
+    if points.len() != count || !points.timestamps.is_sorted_by(|left, right| left < right) {
+        return Err(OUT_OF_ORDER);
+    }
+    if points.values.iter().any(|value| value.is_nan()) {
+        return Err(Malformed("a value in it is not a number"));
+    }
+    Ok(Summary { form: Form::Points, first, last, count })
+}
+
 /// How many points, or sketches, a chunk says it has, unchecked; 0 when it does not say.
 pub(crate) fn count(chunk: &[u8]) -> usize {
     let mut reader = Reader::new(chunk);
@@ -267,6 +304,15 @@ mod tests {
     }
 
     #[test]
+    fn a_chunk_with_a_right_checksum_and_wrong_contents_is_told() {
+        let not_a_number = encode(1, &points([(10, 1.0), (20, f64::NAN)])).unwrap();
+        assert_eq!(verify(1, &not_a_number), Err(Malformed("a value in it is not a number")));
+        let no_sketch = Sketches::from([(5, vec![1, 2, 3])]);
+        let chunk = sketch_chunk::encode(1, &no_sketch).unwrap();
+        assert_eq!(verify(1, &chunk), Err(Malformed("a sketch in it is none")));
+    }
+
+    #[test]
     fn an_even_tick_costs_next_to_nothing() {
         let even = points((0..720).map(|slot| (1_763_800_000_000 + slot * 10_000, 5.0)));
         assert!(encode(1, &even).unwrap().len() < 32);
@@ -279,10 +325,12 @@ mod tests {
         let chunk = encode(9, &points((0..40_i32).map(|slot| (i64::from(slot) * 977, f64::from(slot).sin())))).unwrap();
         assert!(decode_all(9, &chunk).is_ok());
         assert_eq!(decode_all(10, &chunk), Err(Malformed("its checksum does not match")));
+        assert_eq!(verify(9, &chunk), Ok(Summary { form: Form::Points, first: 0, last: 39 * 977, count: 40 }));
         for bit in 0..chunk.len() * 8 {
             let mut bad = chunk.clone();
             bad[bit / 8] ^= 1 << (bit % 8);
             assert!(decode_all(9, &bad).is_err(), "bit {bit}");
+            assert!(verify(9, &bad).is_err(), "bit {bit}");
         }
         for length in 0..chunk.len() {
             assert!(decode_all(9, &chunk[..length]).is_err(), "cut at {length}");

@@ -17,17 +17,21 @@
 //! The files are described byte by byte in `docs/format/`.
 
 mod append;
+mod backup;
 mod block;
 mod bytes;
 mod catalogue;
+mod check;
 mod chunk;
 mod column;
 mod config;
+mod copy;
 mod counters;
 mod cut;
 mod embedded;
 mod error;
 mod events;
+mod gone;
 mod head;
 mod index;
 mod journal;
@@ -39,6 +43,7 @@ mod postings;
 mod read;
 mod record;
 mod recover;
+mod scan;
 mod sealed;
 mod seen;
 mod sketch_chunk;
@@ -46,15 +51,19 @@ mod sketch_column;
 mod sketch_read;
 mod state;
 mod store;
+mod survey;
 mod trie;
 
+pub use backup::{Backup, restore};
+pub use check::{Checked, Finding, Severity, check};
 pub use config::{Clock, EmbeddedConfig};
-pub use embedded::EmbeddedStore;
+pub use embedded::{Compacted, EmbeddedStore};
 pub use error::StoreError;
 pub use store::{
     Appended, Fetch, Fetched, FetchedSketches, Limits, Node, Refused, Resolution, Selection, SeriesInfo, Store,
     StoreStats,
 };
+pub use survey::{BlockFigures, Logs, Survey, survey};
 
 /// The number of a series in one store. Given once, never again.
 pub(crate) type SeriesId = u32;
