@@ -383,6 +383,8 @@ pub struct Store {
     pub head_memory: u64,
     /// Memory for blocks that were read, in bytes.
     pub cache_memory: u64,
+    /// The directory that a running daemon writes backups into; without one it makes none.
+    pub backup_path: PathBuf,
 }
 
 impl Store {
@@ -416,6 +418,7 @@ impl Default for Store {
             event_memory: embedded.event_memory,
             head_memory: embedded.head_memory,
             cache_memory: embedded.cache_memory,
+            backup_path: PathBuf::new(),
         }
     }
 }
