@@ -25,6 +25,7 @@ use tonic::transport::server::TcpIncoming;
 use tonic::transport::{Certificate, Identity, Server, ServerTlsConfig};
 
 use crate::access::Access;
+use crate::backups::Backups;
 use crate::carbon;
 use crate::config::{self, Config};
 use crate::console::{self, Console};
@@ -123,7 +124,8 @@ impl Daemon {
             .and_then(PrometheusBuilder::install_recorder)
             .map_err(|error| DaemonError::Other(format!("the metrics recorder could not start: {error}")))?;
         let step = config.statsd.step();
-        let store = open_store(&config.store, step).await?;
+        let embedded = open_store(&config.store, step).await?;
+        let store: Arc<dyn Store> = Arc::clone(&embedded) as Arc<dyn Store>;
         let http_listener = listen("http", config.http.listen, &mut inherited).await?;
         let flight_listener = listen("flight", config.flight.listen, &mut inherited).await?;
         let mut carbon_listeners = Vec::new();
@@ -212,6 +214,7 @@ impl Daemon {
             received,
             metrics,
             registry,
+            backups: Backups::new(embedded, config.store.backup_path.clone()),
             access: Access::new(config.http.token.reveal()),
         };
         let flight = Flight::new(engine, Access::new(config.flight.token.reveal()));
@@ -265,7 +268,7 @@ fn join(addresses: impl Iterator<Item = impl ToString>) -> String {
     addresses.map(|address| address.to_string()).collect::<Vec<_>>().join(",")
 }
 
-async fn open_store(config: &config::Store, step: Step) -> Result<Arc<dyn Store>, DaemonError> {
+async fn open_store(config: &config::Store, step: Step) -> Result<Arc<EmbeddedStore>, DaemonError> {
     let embedded = config.embedded(step).map_err(DaemonError::Other)?;
     let opened = tokio::task::spawn_blocking(move || EmbeddedStore::open(embedded)).await;
     let store = opened.map_err(|error| DaemonError::Other(format!("the store failed to open: {error}")))??;

@@ -9,9 +9,11 @@
 //! * [`http`], [`flight`]: the ways out; [`access`] guards them
 //! * [`console`]: etsy's management console, to look into the open interval
 //! * [`status`]: readiness and our own figures
-//! * [`query`]: the command that asks from a terminal
+//! * [`backups`]: a running daemon's backups of its store
+//! * [`query`]: the command that asks from a terminal; [`store_tool`]: those for a store's directory
 
 mod access;
+mod backups;
 mod carbon;
 mod clock;
 mod config;
@@ -30,6 +32,7 @@ mod query;
 mod receive;
 mod repeater;
 mod status;
+mod store_tool;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -61,6 +64,13 @@ enum Command {
     CheckConfig(ConfigArgs),
     /// Ask a running daemon for a Graphite target, and show a table with sparklines
     Query(query::QueryArgs),
+    /// Check, measure, compact, back up or restore a store
+    #[command(subcommand)]
+    Store(store_tool::StoreCommand),
+    /// Write what a store holds as JSON lines
+    Export(store_tool::export::ExportArgs),
+    /// Read JSON lines into a store
+    Import(store_tool::import::ImportArgs),
 }
 
 #[derive(Args)]
@@ -84,6 +94,9 @@ fn main() -> ExitCode {
         Command::Serve(args) => args.load().map_err(Into::into).and_then(serve),
         Command::CheckConfig(args) => args.load().map_err(Into::into).and_then(|config| check_config(&config)),
         Command::Query(args) => query::run(&args),
+        Command::Store(command) => store_tool::run(&command),
+        Command::Export(args) => store_tool::export::run(&args),
+        Command::Import(args) => store_tool::import::run(&args),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -114,7 +114,22 @@ impl Blocks {
         Ok(())
     }
 
-    fn open_block(&self, meta: BlockMeta) -> Result<Arc<StoredBlock>, StoreError> {
+    /// The directory of a store's blocks, of which nothing is removed.
+    pub(crate) fn at_rest(directory: &Path) -> Self {
+        Self { directory: directory.join(DIRECTORY) }
+    }
+
+    /// The names of all files of blocks that are there.
+    pub(crate) fn names(&self) -> Result<Vec<String>, StoreError> {
+        let failed = |source| StoreError::io("list", &self.directory, source);
+        let mut names = Vec::new();
+        for entry in fs::read_dir(&self.directory).map_err(failed)? {
+            names.push(entry.map_err(failed)?.file_name().to_string_lossy().into_owned());
+        }
+        Ok(names)
+    }
+
+    pub(crate) fn open_block(&self, meta: BlockMeta) -> Result<Arc<StoredBlock>, StoreError> {
         let path = self.directory.join(name_of(meta.id));
         let file = match BlockFile::open(&path) {
             Ok(file) => Ok(Arc::new(file)),

@@ -6,10 +6,13 @@
 
 use pco::standalone::{simple_compress, simple_decompress};
 use pco::{ChunkConfig, data_types::Number};
+use statline_series::Sketch;
 
 use crate::bytes::{Malformed, Reader, put_signed, put_varint};
 use crate::points::Points;
-use crate::{SeriesId, pages, rollup_chunk, sketch_chunk};
+use crate::rollup::Rollups;
+use crate::sketch_column::Sketches;
+use crate::{Form, SeriesId, pages, rollup_chunk, sketch_chunk};
 
 /// A chunk of points, version 1.
 const VERSION: u8 = 1;
@@ -143,11 +146,17 @@ pub(crate) fn encode_values(out: &mut Vec<u8>, values: &[f64]) -> Result<(), Mal
 /// The values as whole numbers over the same power of ten, where each of them is that to the bit. Most that is measured is
 /// sent with a few digits, and takes less so than as doubles.
 fn decimals_of(values: &[f64]) -> Option<(u8, Vec<i64>)> {
-    #[expect(clippy::cast_possible_truncation, reason = "it is compared with what it came from")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_precision_loss,
+        reason = "what comes of it is compared with the value"
+    )]
     let decimal = |value: f64, scale: f64| {
         let scaled = (value * scale).round();
-        let is_exact = scaled.abs() < END_OF_WHOLE && (scaled / scale).to_bits() == value.to_bits();
-        is_exact.then_some(scaled as i64)
+        let whole = scaled as i64;
+        // A negative zero is no whole number.
+        let is_exact = scaled.abs() < END_OF_WHOLE && (whole as f64 / scale).to_bits() == value.to_bits();
+        is_exact.then_some(whole)
     };
     let mut digits = 0;
     for value in values {
@@ -274,6 +283,52 @@ pub(crate) fn span(id: SeriesId, chunk: &[u8]) -> Result<(i64, i64, usize), Malf
     }
 }
 
+/// What a chunk holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Summary {
+    pub(crate) form: Form,
+    /// The instants of the first and the last point, or sketch.
+    pub(crate) first: i64,
+    pub(crate) last: i64,
+    /// How many there are.
+    pub(crate) count: usize,
+}
+
+/// Reads all of a chunk, of whatever version, and tells what it holds.
+pub(crate) fn verify(id: SeriesId, chunk: &[u8]) -> Result<Summary, Malformed> {
+    const OUT_OF_ORDER: Malformed = Malformed("its instants are not in order");
+    let (first, last, count) = span(id, chunk)?;
+    if chunk.first() == Some(&sketch_chunk::VERSION) {
+        let mut sketches = Sketches::new();
+        sketch_chunk::decode(id, chunk, i64::MIN, i64::MAX, &mut sketches)?;
+        if sketches.values().any(|sketch| Sketch::decode(sketch).is_err()) {
+            return Err(Malformed("a sketch in it is none"));
+        }
+        let in_order = sketches.len() == count && first <= last;
+        return if in_order { Ok(Summary { form: Form::Sketches, first, last, count }) } else { Err(OUT_OF_ORDER) };
+    }
+    if chunk.first() == Some(&rollup_chunk::VERSION) {
+        let mut rollups = Rollups::default();
+        rollup_chunk::decode(id, chunk, (i64::MIN, i64::MAX), rollup_chunk::Columns::ALL, &mut rollups)?;
+        if rollups.len() != count || !rollups.starts.is_sorted_by(|left, right| left < right) {
+            return Err(OUT_OF_ORDER);
+        }
+        if rollups.rollups.iter().any(|rollup| rollup.count == 0) {
+            return Err(Malformed("a rollup in it is of no value"));
+        }
+        return Ok(Summary { form: Form::Points, first, last, count });
+    }
+    let mut points = Points::default();
+    decode(id, chunk, i64::MIN, i64::MAX, &mut points)?;
+    if points.len() != count || !points.timestamps.is_sorted_by(|left, right| left < right) {
+        return Err(OUT_OF_ORDER);
+    }
+    if points.values.iter().any(|value| value.is_nan()) {
+        return Err(Malformed("a value in it is not a number"));
+    }
+    Ok(Summary { form: Form::Points, first, last, count })
+}
+
 /// How many points, or sketches, a chunk says it has, unchecked; 0 when it does not say.
 pub(crate) fn count(chunk: &[u8]) -> usize {
     let mut reader = Reader::new(chunk);
@@ -368,6 +423,15 @@ mod tests {
     }
 
     #[test]
+    fn a_chunk_with_a_right_checksum_and_wrong_contents_is_told() {
+        let not_a_number = encode(1, &points([(10, 1.0), (20, f64::NAN)])).unwrap();
+        assert_eq!(verify(1, &not_a_number), Err(Malformed("a value in it is not a number")));
+        let no_sketch = Sketches::from([(5, vec![1, 2, 3])]);
+        let chunk = sketch_chunk::encode(1, &no_sketch).unwrap();
+        assert_eq!(verify(1, &chunk), Err(Malformed("a sketch in it is none")));
+    }
+
+    #[test]
     fn an_even_tick_costs_next_to_nothing() {
         let even = points((0..720).map(|slot| (1_763_800_000_000 + slot * 10_000, 5.0)));
         assert!(encode(1, &even).unwrap().len() < 32);
@@ -376,14 +440,36 @@ mod tests {
     }
 
     #[test]
+    fn decimals_come_back_to_the_bit_and_what_is_none_is_left_as_it_is() {
+        for values in [
+            vec![0.0, -0.0, 1.0],
+            vec![0.1, 0.2, -0.3],
+            vec![0.1, 1.0 / 3.0],
+            vec![0.1, 1e300],
+            vec![f64::INFINITY, 1.0],
+            vec![9_007_199_254_740_993.0, 0.5],
+            vec![1e-7, 1.0],
+        ] {
+            let all = points((0..).step_by(10_000).zip(values.iter().copied()));
+            let decoded = decode_all(1, &encode(1, &all).unwrap()).unwrap();
+            assert_eq!(bits(&decoded), bits(&all), "{values:?}");
+        }
+        let decimals = decimals_of(&[0.1, 2.25, -3.0]);
+        assert_eq!(decimals, Some((2, vec![10, 225, -300])));
+        assert_eq!(decimals_of(&[0.0, -0.0]), None);
+    }
+
+    #[test]
     fn every_flipped_bit_and_a_wrong_series_are_noticed() {
         let chunk = encode(9, &points((0..40_i32).map(|slot| (i64::from(slot) * 977, f64::from(slot).sin())))).unwrap();
         assert!(decode_all(9, &chunk).is_ok());
         assert_eq!(decode_all(10, &chunk), Err(Malformed("its checksum does not match")));
+        assert_eq!(verify(9, &chunk), Ok(Summary { form: Form::Points, first: 0, last: 39 * 977, count: 40 }));
         for bit in 0..chunk.len() * 8 {
             let mut bad = chunk.clone();
             bad[bit / 8] ^= 1 << (bit % 8);
             assert!(decode_all(9, &bad).is_err(), "bit {bit}");
+            assert!(verify(9, &bad).is_err(), "bit {bit}");
         }
         for length in 0..chunk.len() {
             assert!(decode_all(9, &chunk[..length]).is_err(), "cut at {length}");

@@ -3,7 +3,7 @@
 //! The core is synchronous. The trait's methods run it on the runtime's blocking threads; one thread of the store's own
 //! cuts blocks and drops old ones.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::thread::JoinHandle;
@@ -15,14 +15,17 @@ use rustc_hash::FxHashSet;
 use statline_series::{Batch, Event, Matcher, PathPattern, Step, TimeRange};
 
 use crate::append::Appender;
+use crate::backup::Backup;
 use crate::block::{Blocks, StoredBlock};
 use crate::catalogue;
+use crate::check::is_store;
 use crate::config::EmbeddedConfig;
 use crate::counters::Counters;
 use crate::events::Events;
 use crate::index::Index;
 use crate::lock::DirectoryLock;
 use crate::manifest::Manifest;
+use crate::schema::Schemas;
 use crate::state::State;
 use crate::{
     Appended, Fetch, Fetched, FetchedSketches, Form, Limits, Node, Selection, SeriesInfo, Store, StoreError,
@@ -36,6 +39,15 @@ const LONGEST_WAIT_FOR_ROOM: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub struct EmbeddedStore {
     inner: Arc<Inner>,
+}
+
+/// What [`EmbeddedStore::compact`] has done to the catalogue of series.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Compacted {
+    /// Its length before, in bytes.
+    pub catalogue_before: u64,
+    /// Its length after, in bytes.
+    pub catalogue_after: u64,
 }
 
 /// All parts of a store. Of the locks, those further up are taken before those further down.
@@ -192,6 +204,14 @@ impl Inner {
         Ok(())
     }
 
+    fn rewrite_catalogue(&self) -> Result<Compacted, StoreError> {
+        let mut appender = self.appender.lock();
+        self.check_open()?;
+        let catalogue_before = appender.catalogue.length();
+        appender.catalogue.rewrite(&self.index.read())?;
+        Ok(Compacted { catalogue_before, catalogue_after: appender.catalogue.length() })
+    }
+
     /// Ends the thread and lets go of the directory. A second time does nothing.
     fn shut(&self) {
         self.closed.store(true, Ordering::SeqCst);
@@ -242,6 +262,45 @@ impl EmbeddedStore {
     /// When a block could not be written, or a removal could not be made durable.
     pub fn maintain(&self) -> Result<(), StoreError> {
         self.inner.maintain()
+    }
+
+    /// Opens a store that is there, for tools that only read: no block is written and nothing expires, however old it is.
+    ///
+    /// # Errors
+    /// As [`EmbeddedStore::open`], and when the directory is no store.
+    pub fn open_at_rest(directory: &Path) -> Result<Self, StoreError> {
+        if !is_store(directory) {
+            return Err(StoreError::NoStore { path: directory.to_owned() });
+        }
+        let config = EmbeddedConfig {
+            schemas: Schemas::without_end(),
+            background: false,
+            max_events: usize::MAX,
+            event_memory: u64::MAX,
+            ..EmbeddedConfig::at(directory)
+        };
+        Ok(Self { inner: Arc::new(recover::open(config)?) })
+    }
+
+    /// Makes everything as small as it can be: writes all points in memory as blocks, drops what is older than the
+    /// retention, and writes the catalogue without the series that are gone.
+    ///
+    /// # Errors
+    /// When one of these could not be done; those before it are.
+    pub fn compact(&self) -> Result<Compacted, StoreError> {
+        self.cut_all()?;
+        self.maintain()?;
+        self.inner.rewrite_catalogue()
+    }
+
+    /// Writes a store directory that holds what this store holds at one moment, while it goes on. The directory is absent
+    /// or empty before, and its parent is there. It appears when all of it is on disk.
+    ///
+    /// # Errors
+    /// When something is in the way or could not be written; then nothing is left of it.
+    pub async fn backup(&self, directory: &Path) -> Result<Backup, StoreError> {
+        let directory = directory.to_owned();
+        self.blocking("make a backup", move |inner| inner.backup(&directory)).await
     }
 
     /// Runs the synchronous core where it may block.

@@ -34,6 +34,18 @@ pub enum StoreError {
         /// The directory of the blocks.
         path: PathBuf,
     },
+    /// The directory is not what a store is kept in.
+    #[error("{} is no store: it has no MANIFEST", path.display())]
+    NoStore {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// Something would have to be overwritten.
+    #[error("{} is there already and is not empty; name a directory that is absent or empty", path.display())]
+    Occupied {
+        /// The directory.
+        path: PathBuf,
+    },
     /// The directory cannot be written to.
     #[error("store directory {} is not writable: {source}", path.display())]
     NotWritable {

@@ -16,8 +16,8 @@ use crate::log::BatchMark;
 use crate::record::Record;
 use crate::{Refused, StoreError};
 
-const FILE_NAME: &str = "events";
-const FORMAT: Format = Format { magic: *b"STATEVNT", version: 1 };
+pub(crate) const FILE_NAME: &str = "events";
+pub(crate) const FORMAT: Format = Format { magic: *b"STATEVNT", version: 1 };
 /// Bytes that the file may have beyond what it needs before it is written anew.
 const FREE_BYTES: u64 = 1 << 20;
 /// Bytes of events in one record of a file that is written anew, roughly.
@@ -189,6 +189,10 @@ impl EventLog {
         Ok(Opened { log, damage, events, last })
     }
 
+    pub(crate) fn path(&self) -> &Path {
+        self.journal.path()
+    }
+
     pub(crate) const fn length(&self) -> u64 {
         self.journal.length()
     }
@@ -257,7 +261,7 @@ fn encode<'a>(events: impl Iterator<Item = &'a Event>) -> Vec<u8> {
     out
 }
 
-fn decode(payload: &[u8]) -> Result<Vec<Event>, Malformed> {
+pub(crate) fn decode(payload: &[u8]) -> Result<Vec<Event>, Malformed> {
     let mut reader = Reader::new(payload);
     let mut events = Vec::new();
     while !reader.is_empty() {

@@ -3,12 +3,12 @@
 //! The catalogue and the events are kept this way. A write that fails is cut off again before anything else is written.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use crate::StoreError;
 use crate::bytes::{Malformed, Reader};
-use crate::record::{self, Record, Records};
+use crate::record::{self, Found, Record, Records};
 use crate::sealed::sync_directory;
 
 const HEADER_BYTES: u64 = 8 + 2 + 2;
@@ -184,6 +184,35 @@ impl Journal {
         (self.file, self.length, self.version, self.unclean) = (file, length, self.format.version, false);
         sync_directory(self.path.parent().unwrap_or(Path::new(".")))
     }
+}
+
+/// Tells all that is in a file, which stays as it is; `false` when there is none.
+pub(crate) fn inspect(
+    path: &Path,
+    format: Format,
+    mut found: impl FnMut(Found) -> Result<(), StoreError>,
+) -> Result<bool, StoreError> {
+    let io = |doing, source| StoreError::io(doing, path, source);
+    let mut file = match File::open(path) {
+        Ok(file) => file,
+        Err(source) if source.kind() == ErrorKind::NotFound => return Ok(false),
+        Err(source) => return Err(io("open", source)),
+    };
+    let mut header = [0; HEADER_BYTES as usize];
+    match file.read_exact(&mut header) {
+        Ok(()) if !header.starts_with(&format.magic) => found(Found::BadHeader)?,
+        Ok(()) => {
+            let version = Reader::new(&header[VERSION_OFFSET as usize..]).u16().unwrap_or(format.version);
+            if version > format.version {
+                return Err(StoreError::TooNew { path: path.to_owned(), found: version, known: format.version });
+            }
+        }
+        // Cut short while it was made, which its records will tell.
+        Err(error) if error.kind() == ErrorKind::UnexpectedEof => {}
+        Err(source) => return Err(io("read", source)),
+    }
+    Records::of(path, file, HEADER_BYTES)?.tell(found)?;
+    Ok(true)
 }
 
 #[cfg(test)]

@@ -18,20 +18,24 @@
 
 mod append;
 mod arena;
+mod backup;
 mod block;
 mod block_file;
 mod bytes;
 mod catalogue;
+mod check;
 mod children;
 mod chunk;
 mod column;
 mod config;
+mod copy;
 mod counters;
 mod cut;
 mod embedded;
 mod error;
 mod events;
 mod flush;
+mod gone;
 mod group;
 mod head;
 mod ids;
@@ -53,6 +57,7 @@ mod recover;
 mod resolve;
 mod rollup;
 mod rollup_chunk;
+mod scan;
 mod schema;
 mod sealed;
 mod seen;
@@ -62,18 +67,22 @@ mod sketch_read;
 mod slots;
 mod state;
 mod store;
+mod survey;
 mod texts;
 mod trie;
 mod value_column;
 
+pub use backup::{Backup, restore};
+pub use check::{Checked, Finding, Severity, check};
 pub use config::{Clock, EmbeddedConfig};
-pub use embedded::EmbeddedStore;
+pub use embedded::{Compacted, EmbeddedStore};
 pub use error::StoreError;
 pub use schema::{Policy, Rule, SchemaError, Schemas, Tier};
 pub use store::{
     Appended, Fetch, Fetched, FetchedSketches, Limits, Node, Refused, Resolution, Selection, SeriesInfo, Store,
     StoreStats,
 };
+pub use survey::{BlockFigures, Logs, Survey, survey};
 
 /// The number of a series in one store. Given once, never again.
 pub(crate) type SeriesId = u32;

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use crate::StoreError;
 
-const FILE_NAME: &str = "LOCK";
+pub(crate) const FILE_NAME: &str = "LOCK";
 
 /// A store's directory, held until dropped.
 #[derive(Debug)]
@@ -35,6 +35,25 @@ impl DirectoryLock {
         }
         write_pid(&mut file).map_err(|source| not_writable(directory, &path, source))?;
         Ok(Self { file })
+    }
+}
+
+/// Takes the directory for one who only reads. `None` where nothing can be written, and so nobody writes.
+pub(crate) fn acquire_to_read(directory: &Path) -> Result<Option<DirectoryLock>, StoreError> {
+    match DirectoryLock::acquire(directory) {
+        Ok(lock) => Ok(Some(lock)),
+        Err(StoreError::NotWritable { .. }) => {
+            let path = directory.join(FILE_NAME);
+            let Ok(mut file) = File::open(&path) else { return Ok(None) };
+            match file.try_lock() {
+                Ok(()) => Ok(Some(DirectoryLock { file })),
+                Err(TryLockError::WouldBlock) => {
+                    Err(StoreError::Locked { path: directory.to_owned(), pid: read_pid(&mut file) })
+                }
+                Err(TryLockError::Error(source)) => Err(StoreError::io("lock", &path, source)),
+            }
+        }
+        Err(error) => Err(error),
     }
 }
 

@@ -137,6 +137,25 @@ impl Header {
     }
 }
 
+/// What is found in a file, in order.
+#[derive(Debug)]
+pub(crate) enum Found {
+    /// The file's header fails its checks.
+    BadHeader,
+    Record(Record),
+    /// Records that fail their checks, and where the last of them begins.
+    Damaged {
+        count: u64,
+        offset: u64,
+    },
+    /// The file goes on after its last good record. What follows is short, as of a record that was being written when the
+    /// process ended, or is all there and fails its checks.
+    Torn {
+        offset: u64,
+        is_short: bool,
+    },
+}
+
 /// Reads the records of a file in order, and remembers what was wrong with it.
 pub(crate) struct Records {
     path: PathBuf,
@@ -145,8 +164,12 @@ pub(crate) struct Records {
     length: u64,
     /// Damaged records that were skipped.
     pub(crate) corrupt: u64,
+    /// Where the last of them begins.
+    pub(crate) corrupt_at: u64,
     /// Where the good part ends, when the file goes on after it.
     pub(crate) torn_at: Option<u64>,
+    /// Whether what follows there is less than a record.
+    is_short: bool,
 }
 
 impl Records {
@@ -159,12 +182,37 @@ impl Records {
         let length = seek.map_err(|source| StoreError::io("read", path, source))?;
         let torn_at = (length < offset).then_some(0);
         let file = BufReader::with_capacity(1 << 18, file);
-        Ok(Self { path: path.to_owned(), file, offset: offset.min(length), length, corrupt: 0, torn_at })
+        Ok(Self {
+            path: path.to_owned(),
+            file,
+            offset: offset.min(length),
+            length,
+            corrupt: 0,
+            corrupt_at: 0,
+            torn_at,
+            is_short: true,
+        })
     }
 
     /// The next good record.
     pub(crate) fn next(&mut self) -> Result<Option<Record>, StoreError> {
         self.advance().map_err(|source| StoreError::io("read", &self.path, source))
+    }
+
+    /// Tells all there is.
+    pub(crate) fn tell(mut self, mut found: impl FnMut(Found) -> Result<(), StoreError>) -> Result<(), StoreError> {
+        loop {
+            let before = self.corrupt;
+            let record = self.next()?;
+            if self.corrupt > before {
+                found(Found::Damaged { count: self.corrupt - before, offset: self.corrupt_at })?;
+            }
+            match record {
+                Some(record) => found(Found::Record(record))?,
+                None => break,
+            }
+        }
+        self.torn_at.map_or(Ok(()), |offset| found(Found::Torn { offset, is_short: self.is_short }))
     }
 
     fn advance(&mut self) -> std::io::Result<Option<Record>> {
@@ -185,11 +233,19 @@ impl Records {
             let Header { sequence, parts, kind, .. } = header;
             match header.unpack(stored) {
                 Some(payload) => return Ok(Some(Record { offset, sequence, parts, kind, payload })),
-                None if end == self.length => self.torn_at = Some(offset),
-                None => self.corrupt += 1,
+                None if end == self.length => {
+                    self.torn_at = Some(offset);
+                    self.is_short = false;
+                }
+                None => self.skipped(offset),
             }
         }
         Ok(None)
+    }
+
+    const fn skipped(&mut self, offset: u64) {
+        self.corrupt += 1;
+        self.corrupt_at = offset;
     }
 
     fn read_header(&mut self) -> std::io::Result<Option<Header>> {
@@ -215,13 +271,14 @@ impl Records {
             });
             if let Some(found) = found {
                 self.offset = position + found as u64;
-                self.corrupt += 1;
+                self.skipped(bad);
                 self.file.seek(SeekFrom::Start(self.offset))?;
                 return Ok(());
             }
             position += SEARCH_BYTES as u64;
         }
         self.torn_at = Some(bad);
+        self.is_short = self.length - bad < HEADER_BYTES as u64;
         Ok(())
     }
 }

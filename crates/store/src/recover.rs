@@ -42,9 +42,18 @@ pub(crate) fn open(config: EmbeddedConfig) -> Result<Inner, StoreError> {
     counters.last_cut.store(i64::MIN, Ordering::Relaxed);
     let mut known =
         KnownSeries { index: Index::unnamed(), schemas: config.schemas.clone(), gone: FxHashSet::default(), next: 0 };
-    let (catalogue, damage) = Catalogue::open(&directory, |event| known.take(event))?;
+    let (mut catalogue, damage) = Catalogue::open(&directory, |event| known.take(event))?;
     known.index.name_all();
     count_damage(&counters, &damage, "the catalogue of series is damaged; some series may be lost");
+    if catalogue.wants_rewrite(&known.index) {
+        let before = catalogue.length();
+        match catalogue.rewrite(&known.index) {
+            Ok(()) => {
+                tracing::info!(before, bytes = catalogue.length(), "wrote the catalogue without series that are gone");
+            }
+            Err(error) => tracing::warn!(%error, "the catalogue stays as long as it is"),
+        }
+    }
     let bounds = Bounds { most: config.max_events, most_bytes: config.event_memory };
     let opened_events = EventLog::open(&directory, bounds)?;
     count_damage(&counters, &opened_events.damage, "the events are damaged; some may be lost");

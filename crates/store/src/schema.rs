@@ -237,6 +237,11 @@ impl Schemas {
         Self { schemas: Vec::new(), fallback, aggregations: Vec::new(), rules, table: vec![0] }
     }
 
+    /// Schemas under which nothing is ever too old.
+    pub(crate) fn without_end() -> Self {
+        Self::of(Policy(vec![Tier { step: Step::SECOND, retention: LONGEST }]))
+    }
+
     /// The policies of a `storage-schemas.conf`, and `fallback` for series that none of them matches.
     ///
     /// # Errors

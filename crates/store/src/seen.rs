@@ -12,7 +12,7 @@ use crate::index::Index;
 use crate::sealed::Seal;
 use crate::{SeriesId, StoreError};
 
-const FILE_NAME: &str = "SEEN";
+pub(crate) const FILE_NAME: &str = "SEEN";
 const SEAL: Seal = Seal { magic: *b"STATSEEN", version: 1 };
 const COMPRESSION_LEVEL: i32 = 1;
 /// The most that the columns may unpack to.

@@ -106,6 +106,8 @@ mod tests {
         assert_eq!(decode_all(9, &chunk).unwrap().len(), 3);
         assert_eq!(decode_all(10, &chunk), Err(Malformed("its checksum does not match")));
         assert_eq!(chunk::span(9, &chunk), Ok((0, 20_000, 3)));
+        let summary = chunk::Summary { form: crate::Form::Sketches, first: 0, last: 20_000, count: 3 };
+        assert_eq!(chunk::verify(9, &chunk), Ok(summary));
         assert_eq!(chunk::count(&chunk), 3);
         for bit in 0..chunk.len() * 8 {
             let mut bad = chunk.clone();

@@ -1,4 +1,5 @@
-//! The HTTP API: Graphite's `/render`, `/metrics/find` and `/events`, Prometheus text of our own figures, health and readiness.
+//! The HTTP API: Graphite's `/render`, `/metrics/find` and `/events`, Prometheus text of our own figures, health and
+//! readiness, backups.
 
 mod events;
 mod find;
@@ -14,12 +15,13 @@ use axum::extract::{Request, State};
 use axum::http::{StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use metrics_exporter_prometheus::PrometheusHandle;
 
 use statline_statsd::mapping::Registry;
 
 use crate::access::Access;
+use crate::backups::Backups;
 use crate::engine::{Engine, QueryError};
 use crate::receive::ReceiveStats;
 use crate::status::Status;
@@ -40,6 +42,8 @@ pub struct Shared {
     pub metrics: PrometheusHandle,
     /// The metrics that mapping rules have made.
     pub registry: Arc<Mutex<Registry>>,
+    /// Makes backups of the store.
+    pub backups: Backups,
     /// Who may ask.
     pub access: Access,
 }
@@ -57,6 +61,7 @@ pub fn router(shared: Shared) -> Router {
         .route("/events/get_data/", get(events::list))
         .route("/metrics", get(operations::metrics))
         .route("/statsd/refusals", get(operations::refusals))
+        .route("/api/v1/backup", post(operations::backup))
         .route_layer(middleware::from_fn_with_state(shared.clone(), guard));
     Router::new()
         .route("/health", get(operations::health))

@@ -1,4 +1,4 @@
-//! What an operator asks: is it alive, is it ready, what are its figures, what did it refuse.
+//! What an operator asks: is it alive, is it ready, what are its figures, what did it refuse; and to make a backup.
 
 use std::sync::PoisonError;
 
@@ -9,8 +9,11 @@ use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
 use statline_statsd::mapping::Format;
+use statline_store::StoreError;
 
+use super::params::Params;
 use super::{Shared, plain};
+use crate::backups::BackupError;
 use crate::clock;
 
 /// `/health`: the process answers.
@@ -58,4 +61,22 @@ pub async fn refusals(State(shared): State<Shared>) -> Response {
         text.push('\n');
     }
     ([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], text).into_response()
+}
+
+/// `/api/v1/backup`: writes a backup of the store into the directory for them, under the `name` that was sent, or the time.
+pub async fn backup(State(shared): State<Shared>, params: Params) -> Response {
+    match shared.backups.make(params.get("name")).await {
+        Ok(made) => Json(made).into_response(),
+        Err(error) => {
+            let status = match &error {
+                BackupError::NotConfigured | BackupError::BadName(_) => StatusCode::BAD_REQUEST,
+                BackupError::UnderWay | BackupError::Store(StoreError::Occupied { .. }) => StatusCode::CONFLICT,
+                BackupError::Store(_) | BackupError::Directory { .. } => StatusCode::INTERNAL_SERVER_ERROR,
+            };
+            if status.is_server_error() {
+                tracing::error!(%error, "a backup failed");
+            }
+            plain(status, &error.to_string())
+        }
+    }
 }

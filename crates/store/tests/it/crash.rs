@@ -1,4 +1,5 @@
-//! kill -9 at random moments: what was acknowledged is there, and the batch that was open is there whole or not at all.
+//! kill -9 at random moments: what was acknowledged is there, the batch that was open is there whole or not at all, and the
+//! check finds no damage.
 
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
@@ -13,7 +14,10 @@ use statline_store::{EmbeddedConfig, EmbeddedStore, Store};
 use crate::support::*;
 
 const DIRECTORY: &str = "STATLINE_TEST_CRASH_DIRECTORY";
-const ROUNDS: u64 = 12;
+/// How often the process is killed; 20 times without it.
+const ROUNDS: &str = "STATLINE_TEST_KILLS";
+/// Whether the writer compacts the store before it begins.
+const COMPACT: &str = "STATLINE_TEST_CRASH_COMPACT";
 const SERIES: i64 = 20;
 
 /// Batch `number` has a point for each of the series, in two blocks, and sometimes a new series.
@@ -34,7 +38,7 @@ fn rows(number: i64) -> Vec<(String, i64, f64)> {
 const EVENT_MEMORY: u64 = 1 << 18;
 
 /// The whole of a batch: its points, a sketch in each of two blocks, and two times in three an event of 40 KB.
-fn whole(number: i64) -> Batch {
+pub fn whole(number: i64) -> Batch {
     let rows = rows(number);
     let mut whole = batch(rows.iter().map(|(name, time, value)| (name.as_str(), *time, *value)));
     for series in 0..2 {
@@ -50,9 +54,9 @@ fn whole(number: i64) -> Batch {
 }
 
 /// What is found of all kinds: series by form and key, and the events.
-type Found = (BTreeMap<(&'static str, String), BTreeMap<i64, f64>>, Vec<String>);
+pub type Found = (BTreeMap<(&'static str, String), BTreeMap<i64, f64>>, Vec<String>);
 
-fn expect(count: i64) -> Found {
+pub fn expect(count: i64) -> Found {
     let mut expected = Found::default();
     let mut events: Vec<Event> = Vec::new();
     for batch in (0..count).map(whole) {
@@ -77,7 +81,7 @@ fn expect(count: i64) -> Found {
     expected
 }
 
-async fn find_all(store: &EmbeddedStore) -> Found {
+pub async fn find_all(store: &EmbeddedStore) -> Found {
     let mut found = BTreeMap::new();
     for fetched in fetch_raw(store, "crash.*", TimeRange::ALL).await.unwrap() {
         let points = fetched.values.points().map(|point| (point.timestamp.millis(), point.value));
@@ -89,7 +93,7 @@ async fn find_all(store: &EmbeddedStore) -> Found {
     (found, titles(store).await)
 }
 
-fn open_store(directory: &Path) -> EmbeddedStore {
+pub fn open_store(directory: &Path) -> EmbeddedStore {
     let (base, _) = config(directory, START + 4 * HOUR);
     // So little memory that blocks are cut all the time.
     EmbeddedStore::open(EmbeddedConfig { head_memory: 40_000, event_memory: EVENT_MEMORY, ..base }).unwrap()
@@ -102,6 +106,9 @@ fn writer() {
     let directory = std::env::var_os(DIRECTORY).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let store = open_store(Path::new(&directory));
+    if std::env::var_os(COMPACT).is_some() {
+        store.compact().unwrap();
+    }
     let mut out = std::io::stdout().lock();
     runtime.block_on(async {
         let newest = raw(&store, "crash.s0").await.into_iter().map(|(_, value)| value as i64 / SERIES).max();
@@ -113,10 +120,11 @@ fn writer() {
 }
 
 /// Runs the writer, kills it, and tells the newest batch that it saw acknowledged.
-fn run_and_kill(directory: &Path, after: Duration) -> Option<i64> {
+fn run_and_kill(directory: &Path, after: Duration, compacts: bool) -> Option<i64> {
     let mut child = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "crash::writer", "--ignored", "--nocapture"])
         .env(DIRECTORY, directory)
+        .envs(compacts.then_some((COMPACT, "1")))
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
@@ -135,10 +143,15 @@ fn run_and_kill(directory: &Path, after: Duration) -> Option<i64> {
 async fn nothing_acknowledged_is_lost_and_nothing_is_half_there() {
     let directory = tempfile::tempdir().unwrap();
     let mut newest_acknowledged = -1;
-    for round in 0..ROUNDS {
+    for round in 0..times(ROUNDS, 20) {
         let after = Duration::from_millis(20 + RandomState::new().hash_one(round) % 400);
-        newest_acknowledged = run_and_kill(directory.path(), after).unwrap_or(newest_acknowledged);
+        newest_acknowledged = run_and_kill(directory.path(), after, round % 4 == 3).unwrap_or(newest_acknowledged);
 
+        // A process that died while it made the directory leaves no store.
+        if directory.path().join("MANIFEST").exists() {
+            let (checked, findings) = check_all(directory.path());
+            assert_eq!(checked.damaged, 0, "round {round}: {findings:#?}");
+        }
         let store = open_store(directory.path());
         let stats = store.stats();
         assert_eq!((stats.corrupt_records, stats.orphan_points), (0, 0), "round {round}");
@@ -149,6 +162,9 @@ async fn nothing_acknowledged_is_lost_and_nothing_is_half_there() {
         assert!(count.is_some(), "round {round}: what is there is neither of {counts:?} batches");
         newest_acknowledged = count.unwrap() - 1;
         drop(store);
+        let (_, mut findings) = check_all(directory.path());
+        findings.retain(|finding| !finding.contains("was to take the place of"));
+        assert_eq!(findings, [""; 0], "round {round}: opening the store leaves nothing over");
     }
     assert!(newest_acknowledged > 5, "the writer got somewhere: {newest_acknowledged}");
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::hash::{Hash, Hasher};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use statline_series::{Sketch, TimeRange};
 use statline_store::{EmbeddedStore, Store, StoreError};
@@ -13,26 +13,6 @@ use crate::support::*;
 const NOW: i64 = START + 5 * HOUR;
 
 type Answer = BTreeMap<String, Vec<(i64, u64)>>;
-
-fn files_below(directory: &Path, found: &mut Vec<PathBuf>) {
-    for entry in fs::read_dir(directory).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() { files_below(&path, found) } else { found.push(path) }
-    }
-    found.sort();
-}
-
-fn copy(from: &Path, to: &Path) {
-    for file in {
-        let mut files = Vec::new();
-        files_below(from, &mut files);
-        files
-    } {
-        let target = to.join(file.strip_prefix(from).unwrap());
-        fs::create_dir_all(target.parent().unwrap()).unwrap();
-        fs::copy(file, target).unwrap();
-    }
-}
 
 /// A closed store with a block, a log with several records, and a catalogue and events of as many.
 async fn make_store(directory: &Path) -> Answer {
@@ -83,20 +63,29 @@ fn is_part_of(answer: &Answer, truth: &Answer) -> bool {
     })
 }
 
+/// How many bits are flipped, over all files; 8 a file without it.
+const FLIPS: &str = "STATLINE_TEST_FLIPS";
+
+/// A bit of a file: most often of what is not zero, since some files are megabytes of nothing.
+fn some_bit(of: &[u8], round: u64) -> usize {
+    let length = if round % 8 == 7 { of.len() } else { end_of_contents(of).max(1) };
+    (round.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 20) as usize % (length * 8)
+}
+
 #[tokio::test]
 async fn a_flipped_bit_anywhere_is_told_or_harmless() {
     let original = fast_directory();
     let truth = make_store(original.path()).await;
     let mut files = Vec::new();
     files_below(original.path(), &mut files);
-    let mut told = 0;
-    let mut flips = 0;
-    for file in files.iter().filter(|file| fs::metadata(file).unwrap().len() > 0) {
+    files.retain(|file| fs::metadata(file).unwrap().len() > 0);
+    let rounds = times(FLIPS, files.len() as u64 * 8).div_ceil(files.len() as u64);
+    let (mut told, mut found_by_check, mut flips) = (0, 0, 0);
+    for file in &files {
         let relative = file.strip_prefix(original.path()).unwrap();
         let good = fs::read(file).unwrap();
-        // Many places in small files, some in files of megabytes that are mostly empty.
-        for round in 0..12_usize {
-            let bit = (round * 7919 + 13) * good.len() * 8 / (12 * 7919) % (good.len() * 8);
+        for round in 0..rounds {
+            let bit = some_bit(&good, round);
             let damaged = fast_directory();
             copy(original.path(), damaged.path());
             let mut bad = good.clone();
@@ -104,25 +93,34 @@ async fn a_flipped_bit_anywhere_is_told_or_harmless() {
             fs::write(damaged.path().join(relative), bad).unwrap();
             flips += 1;
             let where_it_is = format!("bit {bit} of {}", relative.display());
+            let (checked, findings) = check_all(damaged.path());
+            let is_found = checked.damaged + checked.leftovers > 0;
+            found_by_check += u64::from(is_found);
             let Ok(store) = EmbeddedStore::open(config(damaged.path(), NOW).0) else {
                 told += 1;
+                assert!(is_found, "{where_it_is}: the store does not open, and the check finds nothing");
                 continue;
             };
             match read_all(&store).await {
-                Err(_) => told += 1,
+                Err(error) => {
+                    told += 1;
+                    assert!(checked.damaged > 0, "{where_it_is}: {error}, and the check finds {findings:?}");
+                }
                 Ok(answer) => {
                     assert!(is_part_of(&answer, &truth), "{where_it_is}: a value that nobody wrote");
                     let stats = store.stats();
                     if answer != truth {
                         let counted = stats.torn_tails + stats.corrupt_records + stats.orphan_points;
-                        assert!(counted > 0, "{where_it_is}: lost without a word");
+                        assert!(counted > 0 || is_found, "{where_it_is}: lost without a word");
+                        assert!(is_found, "{where_it_is}: lost, and the check finds nothing");
                         told += 1;
                     }
                 }
             }
         }
     }
-    assert!(told > flips / 4, "{told} of {flips} flips mattered");
+    eprintln!("{flips} flips: {told} mattered to reads, {found_by_check} were found by the check");
+    assert!(told > flips / 8 && found_by_check >= told, "{told} and {found_by_check} of {flips}");
 }
 
 #[tokio::test]

@@ -2,7 +2,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a test says what is wrong by panicking")]
 
+mod backup;
 mod behaviour;
+mod check;
+mod compaction;
 mod crash;
 mod damage;
 mod distributions;

@@ -1,13 +1,15 @@
 //! What the tests of the store share.
 
-use std::path::Path;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
 use std::time::Duration;
 
 use statline_series::{Batch, Event, Kind, PathPattern, SeriesKey, Sketch, Step, TimeRange, Timestamp, Values};
 use statline_store::{
-    Clock, EmbeddedConfig, EmbeddedStore, Fetch, Fetched, Limits, Resolution, Schemas, Selection, Store, StoreError,
+    Checked, Clock, EmbeddedConfig, EmbeddedStore, Fetch, Fetched, Limits, Resolution, Schemas, Selection, Store,
+    StoreError,
 };
 
 /// Some instant on a block's edge.
@@ -55,6 +57,48 @@ pub fn fast_directory() -> tempfile::TempDir {
 
 pub fn open(directory: &Path, now: i64) -> EmbeddedStore {
     EmbeddedStore::open(config(directory, now).0).unwrap()
+}
+
+/// What the check of a directory says: figures, and its findings as they are printed.
+pub fn check_all(directory: &Path) -> (Checked, Vec<String>) {
+    let mut findings = Vec::new();
+    let checked = statline_store::check(directory, &mut |finding| findings.push(finding.to_string())).unwrap();
+    assert_eq!(checked.damaged + checked.leftovers, findings.len() as u64);
+    (checked, findings)
+}
+
+/// How often to do something: what a variable says, or so many times.
+pub fn times(variable: &str, otherwise: u64) -> u64 {
+    std::env::var(variable).map_or(otherwise, |times| times.parse().unwrap())
+}
+
+/// All files below a directory.
+pub fn files_below(directory: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() { files_below(&path, found) } else { found.push(path) }
+    }
+    found.sort();
+}
+
+/// Where nothing but zeros follows, roughly.
+pub fn end_of_contents(bytes: &[u8]) -> usize {
+    const PIECE: usize = 256;
+    let pieces = bytes.chunks(PIECE).rposition(|piece| piece != &[0; PIECE][..piece.len()]);
+    pieces.map_or(0, |last| ((last + 1) * PIECE).min(bytes.len()))
+}
+
+pub fn copy(from: &Path, to: &Path) {
+    let mut files = Vec::new();
+    files_below(from, &mut files);
+    for file in files {
+        let target = to.join(file.strip_prefix(from).unwrap());
+        fs::create_dir_all(target.parent().unwrap()).unwrap();
+        // Without the megabytes of nothing that some files end with.
+        let bytes = fs::read(file).unwrap();
+        fs::write(&target, &bytes[..end_of_contents(&bytes)]).unwrap();
+        fs::OpenOptions::new().write(true).open(target).unwrap().set_len(bytes.len() as u64).unwrap();
+    }
 }
 
 /// Points of untyped series.
