@@ -113,6 +113,8 @@ impl Status {
         counter!("statline_store_cuts_total").absolute(store.cuts);
         counter!("statline_store_failed_cuts_total").absolute(store.failed_cuts);
         counter!("statline_store_expired_blocks_total").absolute(store.expired_blocks);
+        counter!("statline_store_rolled_blocks_total").absolute(store.rolled_blocks);
+        counter!("statline_store_merged_blocks_total").absolute(store.merged_blocks);
         counter!("statline_store_torn_tails_total").absolute(store.torn_tails);
         counter!("statline_store_corrupt_records_total").absolute(store.corrupt_records);
         counter!("statline_store_orphan_points_total").absolute(store.orphan_points);
