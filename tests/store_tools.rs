@@ -109,10 +109,10 @@ fn what_is_exported_and_imported_is_exported_alike() {
     let (one, two) = (directory.path().join("one"), directory.path().join("two"));
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as i64;
     let lines: Vec<String> = (0..5)
-        .map(|day: i64| {
-            let at = now - day * 24 * 3_600_000;
+        .map(|hour: i64| {
+            let at = now - hour * 3_600_000;
             format!(
-                r#"{{"name":"a","tags":{{"host":"h{day}"}},"kind":"gauge","points":[[{at},0.1],[{},"inf"]]}}"#,
+                r#"{{"name":"a","tags":{{"host":"h{hour}"}},"kind":"gauge","points":[[{at},0.1],[{},"inf"]]}}"#,
                 at + 1
             )
         })
@@ -147,5 +147,5 @@ fn what_is_exported_and_imported_is_exported_alike() {
     let past = r#"{"name":"a","points":[[5,1]]}"#;
     let refused = import(&one, past);
     assert_eq!(refused.status.code(), Some(1));
-    assert!(String::from_utf8_lossy(&refused.stderr).contains("refused: 1 points are older than store.retention"));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("refused: 1 points are older than anything is kept"));
 }
