@@ -335,10 +335,10 @@ impl Inner {
     }
 
     pub(crate) fn drop_blocks(&self, blocks: &[Arc<StoredBlock>]) {
-        let Ok(engine) = self.blocks() else { return };
+        let Ok(directory) = self.blocks() else { return };
         for block in blocks {
             // Nobody finds it any more, and opening the store tries again.
-            if let Err(error) = engine.drop_block(block) {
+            if let Err(error) = directory.drop_block(block) {
                 tracing::warn!(%error, block = block.meta.id, "could not drop a block");
             }
         }

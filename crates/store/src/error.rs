@@ -93,7 +93,7 @@ pub enum StoreError {
     Blocks {
         /// What was being done.
         doing: &'static str,
-        /// What the engine said.
+        /// What was said of it.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// A fetch selects too many series.

@@ -7,9 +7,10 @@
 //!    that span's *head* in memory. From then on it is found.
 //! 2. When a span is over, or memory is short, the *cut* writes its head as a *block*: one compressed *chunk* a series.
 //!    The *manifest* names the new block and lets the log go in one step.
-//! 3. A block older than the retention is dropped as a whole.
+//! 3. Blocks are merged into longer ones. A block older than its *tier* keeps becomes *rollups* of the next one, and what is
+//!    older than the last tier keeps is dropped as a whole. The *schemas* say which tiers a series has.
 //!
-//! A read merges blocks and heads, the newest write of an instant winning.
+//! A read puts rollups, blocks and heads together, the newest write of an instant winning.
 //!
 //! Sketches go the same way beside the points: in the same log and block, under names of their own. *Events* are few; they
 //! have a file of their own and are all in memory.

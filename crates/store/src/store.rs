@@ -192,7 +192,7 @@ pub struct SeriesInfo {
     pub first_seen: Timestamp,
     /// The instant of its newest point.
     pub last_seen: Timestamp,
-    /// The finest step at which [`Resolution::Native`] answers.
+    /// The finest step at which [`Resolution::Native`] answers, for ranges of late.
     pub step: Step,
 }
 
@@ -214,12 +214,13 @@ pub struct Fetch {
 /// How fine an answer is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Resolution {
-    /// The points as they were appended: [`Values::Irregular`].
+    /// The points as they were appended: [`Values::Irregular`]. Of a slot that was rolled up, the last one.
     Raw,
-    /// A grid of the series' own step: [`Values::Regular`], with a value for each multiple of the step in the range. A
-    /// slot is as wide as the step, holds the last point in it, and is NaN when there is none.
+    /// A grid of the series' own step, which is that of its tier at the age of the range's first instant:
+    /// [`Values::Regular`], with a value for each multiple of the step in the range. In the finest tier a slot holds the last
+    /// point in it; in a coarser one what those of the finest slots make. It is NaN when there is none, or too few.
     Native,
-    /// A grid of this step, rounded up to a multiple of the series' own; each value is made of all the native slots
+    /// A grid of this step, rounded up to a multiple of the series' own; each value is made of all the finest slots
     /// that it covers.
     Step(Step),
 }

@@ -36,7 +36,7 @@ pub enum Severity {
 pub struct Finding {
     /// How bad it is.
     pub severity: Severity,
-    /// The file, from the store's directory on; of a block, its keyspace: `blocks/block-0000000000000001`.
+    /// The file, from the store's directory on; of a block: `blocks/0000000000000001.block`.
     pub file: String,
     /// Where in the file, in bytes.
     pub offset: Option<u64>,
