@@ -25,7 +25,7 @@ SEED ?= 1
 
 export STATLINE_PYTHON := $(CURDIR)/$(PYTHON)
 
-.PHONY: help demo test fuzz lint bench e2e conformance conformance-statsd conformance-clients dist fmt clean setup postgresql faketime bins
+.PHONY: help demo test fuzz lint bench e2e conformance conformance-statsd conformance-clients dist fmt clean setup postgresql faketime victoria-metrics bins
 
 help: ## list the words
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | expand -t 12
@@ -56,7 +56,7 @@ lint: $(VENV)/.installed frontend/node_modules/.installed ## format, types, lint
 	cd tests/conformance/mapping && { ! command -v go >/dev/null || go vet ./...; }
 
 # Always a release build, whatever PROFILE says.
-bench: benches/statsd/node_modules/.installed ## measure beside peers, and keep it in benches/RESULTS.md; ONLY=statsd for one part
+bench: benches/statsd/node_modules/.installed victoria-metrics ## measure beside peers, and keep it in benches/RESULTS.md; ONLY=statsd or store for one part
 	cargo build --locked --release -p statlined -p statline-bench
 	$(TARGET_DIR)/release/statline-bench run $(if $(ONLY),--only $(ONLY)) --write $(BENCH_FLAGS)
 
@@ -100,6 +100,10 @@ postgresql:
 # The test of jumping clocks is skipped without it.
 faketime:
 	@ls /usr/lib/*/faketime/libfaketimeMT.so.1 >/dev/null 2>&1 || demo/install.sh faketime || true
+
+# The store is measured alone without it.
+victoria-metrics:
+	@command -v victoria-metrics >/dev/null || demo/install.sh victoria-metrics || true
 
 $(VENV)/.installed: clients/python/pyproject.toml tests/requirements.txt
 	python3 -m venv $(VENV) || { demo/install.sh python3-venv; python3 -m venv $(VENV); }
