@@ -72,7 +72,9 @@ pub(crate) struct Inner {
     pub(crate) blocks: RwLock<Option<Arc<Blocks>>>,
     /// Blocks that a manifest was to name which could not be written.
     pub(crate) orphans: Mutex<Vec<Arc<StoredBlock>>>,
-    /// Damaged blocks, which are not merged.
+    /// Blocks that cannot tell which series they hold.
+    pub(crate) unreadable: Mutex<FxHashSet<u64>>,
+    /// Blocks with damaged chunks, which are not merged.
     pub(crate) unmergeable: Mutex<FxHashSet<u64>>,
     pub(crate) signal: Signal,
     pub(crate) counters: Counters,

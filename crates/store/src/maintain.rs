@@ -84,28 +84,34 @@ impl Inner {
         let policies = self.manifest.lock().policies.clone();
         let now = self.config.clock.now();
         let state = self.state.read();
-        if let Some(block) = state.blocks.iter().find(|block| block.meta.filed_by != self.schemas_number) {
+        let unreadable = self.unreadable.lock();
+        let (unreadable, blocks): (Group, Group) =
+            state.blocks.iter().cloned().partition(|block| unreadable.contains(&block.meta.id));
+        if let Some(block) = blocks.iter().find(|block| block.meta.filed_by != self.schemas_number) {
             return Some(Job::File(Arc::clone(block)));
         }
         let age = |block: &StoredBlock| now.millis().saturating_sub(block.range().until.millis()) - LENIENCE;
         let policy = |block: &StoredBlock| policies.get(block.meta.policy as usize);
         let is_over = |block: &StoredBlock| policy(block).is_some_and(|policy| policy.step_at(age(block)).is_none());
-        let over: Group = state.blocks.iter().filter(|block| is_over(block)).cloned().collect();
+        let longest = self.config.schemas.longest_retention();
+        // Of what cannot be read nobody knows for how long it should be kept.
+        let is_over_for_all = |block: &StoredBlock| age(block) > longest;
+        let over = blocks.iter().filter(|block| is_over(block));
+        let over: Group = over.chain(unreadable.iter().filter(|block| is_over_for_all(block))).cloned().collect();
         if !over.is_empty() {
             return Some(Job::Drop(over));
         }
         let mut coarser = BTreeMap::new();
-        for block in &state.blocks {
+        for block in &blocks {
             let Some(policy) = policy(block) else { continue };
             let step = policy.step_at(age(block)).filter(|step| *step > block.meta.step.unwrap_or(policy.finest()));
             coarser.extend(step.map(|step| (block.meta.id, step)));
         }
-        for block in state.blocks.iter().filter(|block| coarser.contains_key(&block.meta.id)) {
-            let group = if block.meta.step.is_none() {
-                with_overlapping(block, &state.blocks)
-            } else {
-                vec![Arc::clone(block)]
-            };
+        for block in blocks.iter().filter(|block| coarser.contains_key(&block.meta.id)) {
+            if let (Some(_), Some(step)) = (block.meta.step, coarser.get(&block.meta.id)) {
+                return Some(Job::RollUp(vec![Arc::clone(block)], *step));
+            }
+            let group = with_overlapping(block, &blocks);
             // All of them have come of age, or the others hold newer values of the same points.
             let Some(step) = group.iter().map(|block| coarser.get(&block.meta.id).copied()).min().flatten() else {
                 continue;
@@ -120,7 +126,7 @@ impl Inner {
         }
         let grace = millis(self.config.grace);
         let is_complete = |until: Timestamp| until.offset(grace) <= now;
-        self.mergeable(&policies, &state.blocks, is_complete).map(Job::Merge)
+        self.mergeable(&policies, &blocks, is_complete).map(Job::Merge)
     }
 
     /// Blocks that should become one.
@@ -169,7 +175,7 @@ impl Inner {
 
     /// Puts the series of a block into blocks of the policies that they have now.
     fn file(&self, block: &Arc<StoredBlock>, pace: &mut Pace<'_>) -> Result<(), StoreError> {
-        let series = self.series_of(std::slice::from_ref(block))?;
+        let Some(series) = self.series_of(std::slice::from_ref(block))? else { return Ok(()) };
         let policies: BTreeSet<u32> = {
             let index = self.index.read();
             let entries = series.iter().filter_map(|id| index.get(*id));
@@ -212,16 +218,24 @@ impl Inner {
         }
     }
 
-    /// The numbers of all series of blocks, ascending.
-    fn series_of(&self, blocks: &[Arc<StoredBlock>]) -> Result<Vec<SeriesId>, StoreError> {
+    /// The numbers of all series of blocks, ascending. `None` when one of them cannot tell: it is then left as it is, since
+    /// nothing may take the place of what nobody has read.
+    fn series_of(&self, blocks: &[Arc<StoredBlock>]) -> Result<Option<Vec<SeriesId>>, StoreError> {
         let mut series = BTreeSet::new();
         for block in blocks {
             match block.series() {
                 Ok(of_block) => series.extend(of_block),
-                Err(error) => self.lost(block, error)?,
+                Err(ChunkError::Io(error)) => return Err(StoreError::io("read a block of", &self.config.path, error)),
+                Err(ChunkError::Damaged(reason)) => {
+                    let id = block.meta.id;
+                    tracing::error!(block = id, reason, "a block is damaged and stays as it is, as fine as it is");
+                    self.counters.corrupt_chunks.fetch_add(1, Ordering::Relaxed);
+                    self.unreadable.lock().insert(id);
+                    return Ok(None);
+                }
             }
         }
-        Ok(series.into_iter().collect())
+        Ok(Some(series.into_iter().collect()))
     }
 
     fn roll_up(&self, blocks: &[Arc<StoredBlock>], step: Step, pace: &mut Pace<'_>) -> Result<(), StoreError> {
@@ -229,7 +243,7 @@ impl Inner {
         let range = TimeRange::new(range.from.align_down(step), range.until.align_up(step));
         let draft = Draft { range, order: blocks.iter().map(|block| block.meta.order).max(), step: Some(step) };
         let by_age = by_age(blocks);
-        let series = self.series_of(blocks)?;
+        let Some(series) = self.series_of(blocks)? else { return Ok(()) };
         let new = self.write_by_policy(draft, &series, pace, |id, form| match form {
             Form::Points => self.rolled_points(id, &by_age, step),
             Form::Sketches => self.merged_sketches(id, &by_age, Some(step)),
@@ -271,7 +285,7 @@ impl Inner {
         let step = blocks.first().and_then(|block| block.meta.step);
         let order = blocks.iter().map(|block| block.meta.order).max();
         let draft = Draft { range: range_of(blocks), order, step };
-        let series = self.series_of(blocks)?;
+        let Some(series) = self.series_of(blocks)? else { return Ok(()) };
         let mut damaged = None;
         let new = self.write_by_policy(draft, &series, pace, |id, form| {
             self.merged(id, form, &by_age, step).map_err(|error| match error {
@@ -310,6 +324,10 @@ impl Inner {
             return Ok(self.copied(id, only)?);
         }
         if form == Form::Sketches {
+            for block in &holders {
+                let read = block.read_sketches(id, TimeRange::ALL, &mut Sketches::new());
+                read.map_err(|error| MergeError::of(block, error))?;
+            }
             return Ok(self.merged_sketches(id, &holders, step)?);
         }
         let (mut points, mut rollups) = (Points::default(), Rollups::default());

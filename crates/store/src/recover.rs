@@ -108,6 +108,7 @@ pub(crate) fn open(config: EmbeddedConfig) -> Result<Inner, StoreError> {
         schemas_number: config.schemas.fingerprint(),
         policy_numbers,
         orphans: Mutex::default(),
+        unreadable: Mutex::default(),
         unmergeable: Mutex::default(),
         next_series: AtomicU32::new(appender.next_series),
         head_bytes: AtomicU64::new(state.head_bytes()),

@@ -184,6 +184,40 @@ async fn what_is_kept_no_longer_frees_the_disk_at_once() {
 }
 
 #[tokio::test]
+async fn a_block_that_cannot_tell_what_it_holds_stays_as_it_is_while_others_go_on() {
+    let directory = tempfile::tempdir().unwrap();
+    let (store, _) = open_with(directory.path(), START + 4 * HOUR, schemas("10s:10d"));
+    for hours in [0, 2] {
+        fill(&store, START + hours * HOUR, 720).await;
+        store.cut_all().unwrap();
+    }
+    drop(store);
+    let damaged = directory.path().join("blocks/0000000000000000.block");
+    let mut bytes = std::fs::read(&damaged).unwrap();
+    let last = bytes.len() - 1;
+    bytes[last] ^= 1;
+    std::fs::write(&damaged, &bytes).unwrap();
+
+    // It is filed anew, it comes of age, and it could be merged with the other one.
+    let (store, hand) = open_with(directory.path(), START + 4 * HOUR, schemas("10s:6h,1m:10d"));
+    for hours in [4, 12, 100] {
+        hand.store(START + hours * HOUR, Ordering::SeqCst);
+        store.maintain().unwrap();
+        assert_eq!(std::fs::read(&damaged).unwrap(), bytes, "after {hours} h");
+        let asked = request(path("a"), range(START, START + 4 * HOUR), Resolution::Native);
+        assert!(store.fetch(&asked).await.unwrap_err().to_string().contains("damaged"), "after {hours} h");
+        let (width, values) =
+            regular(&store, range(START + 2 * HOUR, START + 4 * HOUR), Resolution::Native, Consolidation::Count).await;
+        assert_eq!(values.len() as i64, 2 * HOUR / width, "after {hours} h");
+    }
+    assert_eq!(store.stats().rolled_blocks, 1);
+    assert!(store.stats().corrupt_chunks > 0);
+    hand.store(START + 11 * 24 * HOUR, Ordering::SeqCst);
+    store.maintain().unwrap();
+    assert!(!damaged.exists(), "it is kept no longer than others");
+}
+
+#[tokio::test]
 async fn blocks_become_long_ones() {
     let directory = tempfile::tempdir().unwrap();
     let (store, hand) = open_with(directory.path(), START, schemas("10s:30d"));
