@@ -5,9 +5,10 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crate::interval::{Cell, EMPTY_CELL, Interval, UNTOUCHED};
 use crate::known::Id;
 use crate::slots::Slot;
-use crate::table::{Family, Interval, Table, UNTOUCHED};
+use crate::table::{Family, Table};
 use crate::{Limits, State};
 
 /// For how many flushes a name stays in a table that nothing has counted under it.
@@ -58,7 +59,7 @@ impl Lane {
     /// The memory that the table, the spare interval and the bindings take, in bytes.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        let cells = self.spare.cells.capacity() * size_of_val(&crate::table::EMPTY_CELL);
+        let cells = self.spare.cells.capacity() * size_of_val(&EMPTY_CELL);
         lock(&self.table).bytes() + cells + self.bound.capacity() * size_of::<Bound>()
     }
 
@@ -91,7 +92,7 @@ impl Lane {
     /// Finds out which series the touched slots are. The names are read from the table a few at a time, or from one that
     /// no thread has any more.
     fn bind(&mut self, state: &mut State, drained: &Interval, owned: Option<&Table>) {
-        let is_unbound = |(slot, cell): (usize, &crate::table::Cell)| {
+        let is_unbound = |(slot, cell): (usize, &Cell)| {
             (cell.at != UNTOUCHED && self.bound[slot].id == UNBOUND).then(|| Slot::try_from(slot).ok()).flatten()
         };
         let unbound: Vec<Slot> = drained.cells.iter().enumerate().filter_map(is_unbound).collect();

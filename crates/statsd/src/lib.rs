@@ -21,6 +21,7 @@ mod event;
 pub mod flush;
 pub mod gauge;
 pub mod inspect;
+mod interval;
 pub mod key;
 mod known;
 pub mod lane;

@@ -8,9 +8,10 @@ use statline_series::{Event, SeriesKey, Sketch, Timestamp};
 use thiserror::Error;
 
 use crate::gauge::Gauge;
+use crate::interval::TimedKey;
 use crate::set::{Estimator, Set};
 use crate::state::AtInstant;
-use crate::table::{Family, TimedKey};
+use crate::table::Family;
 use crate::timer::{Many, Timer};
 use crate::{State, mapping};
 

@@ -11,6 +11,7 @@ use statline_series::{Event, SeriesKey, Step, Timestamp};
 
 use crate::counter::Counter;
 use crate::gauge::Gauge;
+use crate::interval::TimedKey;
 use crate::known::{Entry, Id, Identity, Known};
 use crate::lane::Lane;
 use crate::mapped::Mapper;
@@ -19,7 +20,7 @@ use crate::names::{self, Name, Names};
 use crate::number::saturating_add;
 use crate::prefixes::Prefixes;
 use crate::set::Set;
-use crate::table::{Family, TimedKey};
+use crate::table::Family;
 use crate::timer::{Scratch, Timer};
 use crate::{ConfigError, FlushConfig, Limits, Offender};
 

@@ -4,22 +4,19 @@
 //! empty one in its place; the names stay, so that a series which keeps coming costs no allocation and a swap of two
 //! intervals is all that a thread ever waits for.
 
-use std::collections::HashMap;
 use std::mem;
 
-use foldhash::fast::RandomState;
 use memchr::memchr;
-use statline_series::{Event, Timestamp};
+use statline_series::Timestamp;
 
-use crate::gauge::{Arrival, Gauge};
+use crate::gauge::Arrival;
+use crate::interval::{Cell, Interval, TimedKey};
 use crate::line::{Outcome, Sample, Value};
 use crate::number::saturating_add;
 use crate::prefetch;
 use crate::prefixes::Prefixes;
 use crate::quick::{self, QuickLine};
-use crate::set::Set;
 use crate::slots::{Begun, Slot, Slots};
-use crate::timer::Timer;
 use crate::{Limits, Parser, Reason, Refusal};
 
 /// What a series is to statsd. A name is one series for each.
@@ -50,45 +47,6 @@ pub struct Table {
     pub(crate) was_full: bool,
     limits: Limits,
 }
-
-/// What happened since the last flush, by slot.
-#[derive(Debug, Default)]
-pub(crate) struct Interval {
-    pub(crate) cells: Vec<Cell>,
-    pub(crate) gauges: Vec<Gauge>,
-    /// The first `timers_used` are of this interval; the others wait with their memory.
-    pub(crate) timers: Vec<Timer>,
-    pub(crate) timers_used: usize,
-    pub(crate) sets: Vec<Set>,
-    pub(crate) timed: HashMap<TimedKey, f64, RandomState>,
-    pub(crate) events: Vec<Event>,
-    timer_samples: usize,
-    set_bytes: usize,
-}
-
-/// A series at an instant that its client named.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) struct TimedKey {
-    pub(crate) family: Family,
-    pub(crate) series: Box<str>,
-    pub(crate) timestamp: Timestamp,
-}
-
-/// What happened to a series.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Cell {
-    /// The sum of a counter.
-    pub(crate) sum: f64,
-    /// Where the gauge, timer or set is among those of the interval; any but [`UNTOUCHED`] for a counter.
-    pub(crate) at: u32,
-    /// How many lines began with it: etsy's key counting.
-    pub(crate) lines: u32,
-}
-
-/// Nothing happened.
-pub(crate) const UNTOUCHED: u32 = u32::MAX;
-
-pub(crate) const EMPTY_CELL: Cell = Cell { sum: 0.0, at: UNTOUCHED, lines: 0 };
 
 /// What came of a packet.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -437,84 +395,11 @@ impl Table {
     }
 }
 
-impl Interval {
-    #[inline]
-    fn cell(&mut self, slot: Slot) -> &mut Cell {
-        let slot = slot as usize;
-        if slot >= self.cells.len() {
-            self.cells.resize(slot + 1, EMPTY_CELL);
-        }
-        &mut self.cells[slot]
-    }
-
-    fn gauge(&mut self, slot: Slot) -> &mut Gauge {
-        let next = index(self.gauges.len());
-        let cell = self.cell(slot);
-        if cell.at == UNTOUCHED {
-            cell.at = next;
-            self.gauges.push(Gauge::default());
-            return &mut self.gauges[next as usize];
-        }
-        let at = cell.at as usize;
-        &mut self.gauges[at]
-    }
-
-    fn add_timing(&mut self, slot: Slot, value: f64, weight: f64, is_duration: bool, limits: &Limits) {
-        let next = index(self.timers_used);
-        let cell = self.cell(slot);
-        let at = if cell.at == UNTOUCHED {
-            cell.at = next;
-            self.timers_used += 1;
-            if self.timers.len() < self.timers_used {
-                self.timers.push(Timer::default());
-            }
-            next as usize
-        } else {
-            cell.at as usize
-        };
-        let timer = &mut self.timers[at];
-        let has_room = timer.samples.len() < limits.timer_samples && self.timer_samples < limits.timer_samples_total;
-        timer.is_duration = is_duration;
-        let kept_before = timer.samples.len();
-        timer.add(value, weight, has_room);
-        self.timer_samples = self.timer_samples + timer.samples.len() - kept_before;
-    }
-
-    fn add_member(&mut self, slot: Slot, member: &[u8], limits: &Limits) {
-        let next = index(self.sets.len());
-        let cell = self.cell(slot);
-        if cell.at == UNTOUCHED {
-            cell.at = next;
-            self.sets.push(Set::default());
-        }
-        let at = self.cell(slot).at as usize;
-        let bytes_left = limits.set_bytes_total.saturating_sub(self.set_bytes);
-        self.set_bytes += self.sets[at].add(member, limits.set_members, bytes_left);
-    }
-
-    /// Begins an interval anew. What was in it has been taken; its memory stays, but for what an unusual one took.
-    pub(crate) fn reset(&mut self) {
-        self.cells.fill(EMPTY_CELL);
-        self.gauges.clear();
-        self.sets.clear();
-        self.timers.truncate(self.timers_used.saturating_mul(2));
-        self.timers_used = 0;
-        self.timed.clear();
-        self.events.clear();
-        self.timer_samples = 0;
-        self.set_bytes = 0;
-    }
-}
-
-/// The index of what is pushed next; there are never more than there are slots.
-fn index(length: usize) -> u32 {
-    u32::try_from(length).unwrap_or(UNTOUCHED - 1)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::Grammar;
+    use crate::interval::UNTOUCHED;
     use proptest::prelude::*;
 
     fn receive(table: &mut Table, packet: &str) -> (PacketCounts, Vec<Reason>) {
