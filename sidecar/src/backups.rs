@@ -57,7 +57,7 @@ pub struct Made {
     pub sketches: u64,
     /// Log files.
     pub logs: u64,
-    /// All of it in bytes, but for what the engine adds.
+    /// All of it in bytes, but for the indexes of blocks.
     pub bytes: u64,
     /// Chunks that are damaged and were left out.
     pub damaged_chunks: u64,
