@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use chrono_tz::Tz;
 use futures::future::try_join_all;
 use statline_flight::action::{EventList, Events, Find, FindNode, Health, TagValues, Tags};
-use statline_graphite::{Context, EvalError, Expr, FetchRequest, Fetched, FetchedSeries, Progress, Series};
+use statline_graphite::{Compat, Context, EvalError, Expr, FetchRequest, Fetched, FetchedSeries, Progress, Series};
 use statline_series::{Batch, Event, PathPattern, Step, TimeRange, Timestamp};
 use statline_store::{Fetch, Resolution, Selection, Store, StoreError};
 use thiserror::Error;
@@ -92,6 +92,8 @@ pub struct Window {
     pub zone: Tz,
     /// The most points of a series.
     pub max_data_points: Option<usize>,
+    /// Whose answer is wanted; `None` for the one that is configured.
+    pub compat: Option<Compat>,
 }
 
 /// Answers questions from a store. Cheap to clone.
@@ -166,6 +168,7 @@ impl Engine {
         context.zone = window.zone;
         context.max_data_points = window.max_data_points;
         context.step_hint = self.step;
+        context.compat = window.compat.unwrap_or(self.limits.compat);
         context.limits.max_series = self.limits.max_series;
         context.limits.max_points = self.limits.max_points;
         context
@@ -344,7 +347,8 @@ impl Engine {
     /// See [`QueryError`].
     pub async fn newest(&self, target: &str, zone: Tz, flush: Timestamp) -> Result<Vec<Series>, QueryError> {
         let range = TimeRange::new(flush.offset(-self.step.millis()), flush);
-        let window = Window { from: range.from, until: range.until, now: flush, zone, max_data_points: None };
+        let window =
+            Window { from: range.from, until: range.until, now: flush, zone, max_data_points: None, compat: None };
         self.graphite(target, &window).await
     }
 }

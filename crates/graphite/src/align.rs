@@ -6,7 +6,7 @@
 
 use std::borrow::Cow;
 
-use statline_series::{Step, TimeRange, Timestamp};
+use statline_series::{Consolidation, Step, TimeRange, Timestamp};
 
 use crate::context::Context;
 use crate::error::EvalError;
@@ -98,12 +98,18 @@ impl Grid {
 /// Makes one value of a series' values in a span of time.
 pub(crate) struct Bucketer<'s> {
     series: &'s Series,
+    how: Consolidation,
     x_files_factor: f64,
 }
 
 impl<'s> Bucketer<'s> {
     pub(crate) fn new(series: &'s Series, context: &Context) -> Self {
-        Self { series, x_files_factor: series.x_files_factor.unwrap_or(context.x_files_factor) }
+        // graphite-web knows no kinds: what the target does not say is averaged.
+        let how = match series.consolidation {
+            None if context.as_graphite_web() => Consolidation::Average,
+            _ => series.effective_consolidation(),
+        };
+        Self { series, how, x_files_factor: series.x_files_factor.unwrap_or(context.x_files_factor) }
     }
 
     /// The indices of the values in `[from, until)`.
@@ -118,7 +124,7 @@ impl<'s> Bucketer<'s> {
         start..index(until).max(start)
     }
 
-    /// The values in `[from, until)`, consolidated in the series' own way.
+    /// The values in `[from, until)`, consolidated in the way that the target or the series' kind says.
     #[expect(clippy::cast_precision_loss, reason = "counts and steps are far below 2^52")]
     pub(crate) fn value(&self, from: Timestamp, until: Timestamp) -> f64 {
         let bucket = &self.series.values()[self.indices(from, until)];
@@ -127,7 +133,7 @@ impl<'s> Bucketer<'s> {
         }
         let slots = (until.millis().saturating_sub(from.millis()) as f64 / self.series.step.millis() as f64).max(1.0);
         if enough(bucket.iter().filter(|value| !value.is_nan()).count(), slots, self.x_files_factor) {
-            self.series.effective_consolidation().apply(bucket)
+            self.how.apply(bucket)
         } else {
             f64::NAN
         }

@@ -1,6 +1,7 @@
 //! What a target is evaluated in: its window, the clock, the zone, and how much it may ask for.
 
 use chrono_tz::Tz;
+use serde::{Deserialize, Serialize};
 use statline_series::{Step, TimeRange, Timestamp};
 
 /// Bounds on one target. Whatever breaks one is refused with an error that names it.
@@ -17,6 +18,29 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self { max_series: 50_000, max_points: 20_000_000, max_work: 400_000_000 }
+    }
+}
+
+/// Whose answer is wanted where graphite-web's is plainly wrong.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Compat {
+    /// The right one.
+    #[default]
+    Statline,
+    /// graphite-web's, mistakes included.
+    GraphiteWeb,
+}
+
+impl std::str::FromStr for Compat {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "statline" => Ok(Self::Statline),
+            "graphite-web" => Ok(Self::GraphiteWeb),
+            other => Err(format!("{other:?} is neither statline nor graphite-web")),
+        }
     }
 }
 
@@ -38,6 +62,8 @@ pub struct Context {
     /// The step that series are expected to have: a window of 10 points is fetched as 10 of these first. A series of a
     /// coarser step costs a second fetch.
     pub step_hint: Step,
+    /// Whose answer is wanted where graphite-web's is plainly wrong.
+    pub compat: Compat,
     /// Bounds on the work.
     pub limits: Limits,
 }
@@ -54,8 +80,15 @@ impl Context {
             max_data_points: None,
             x_files_factor: 0.0,
             step_hint: Step::from_seconds(10).unwrap_or(Step::SECOND),
+            compat: Compat::default(),
             limits: Limits::default(),
         }
+    }
+
+    /// Whether graphite-web's mistakes are wanted.
+    #[must_use]
+    pub(crate) fn as_graphite_web(&self) -> bool {
+        self.compat == Compat::GraphiteWeb
     }
 
     /// The window as a half-open range.

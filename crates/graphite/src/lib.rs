@@ -59,7 +59,7 @@ pub mod time;
 mod testing;
 
 pub use consolidate::consolidate;
-pub use context::{Context, Limits};
+pub use context::{Compat, Context, Limits};
 pub use error::{EvalError, ParseError};
 pub use evaluate::{Progress, evaluate, plan};
 pub use expr::{CallExpr, Expr, ExprKind, Number};

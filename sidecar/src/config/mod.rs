@@ -18,6 +18,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
+use statline_graphite::Compat;
 use statline_series::Step;
 use statline_statsd::{FlushConfig, Grammar, Histogram, Limits, TagStyles};
 use statline_store::EmbeddedConfig;
@@ -476,6 +477,8 @@ pub struct Query {
     pub max_names: usize,
     /// The most events that one question may answer with.
     pub max_events: usize,
+    /// Whose answer Graphite targets have where graphite-web's is plainly wrong.
+    pub compat: Compat,
 }
 
 impl Default for Query {
@@ -489,6 +492,7 @@ impl Default for Query {
             max_targets: 256,
             max_names: 50_000,
             max_events: 10_000,
+            compat: Compat::default(),
         }
     }
 }

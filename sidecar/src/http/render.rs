@@ -78,5 +78,7 @@ fn window(params: &Params, now: Timestamp) -> Result<Window, QueryError> {
             QueryError::Bad(format!("maxDataPoints is {text:?}; expected a whole number of at least 1"))
         })?),
     };
-    Ok(Window { from: from.min(until), until: from.max(until), now, zone, max_data_points })
+    let compat = params.get("compat").map(str::parse).transpose();
+    let compat = compat.map_err(|error| QueryError::Bad(format!("compat is {error}")))?;
+    Ok(Window { from: from.min(until), until: from.max(until), now, zone, max_data_points, compat })
 }

@@ -116,7 +116,8 @@ fn boundaries(call: &Call<'_>, one: &Series, interval: Step, from_start: bool) -
         return Ok(Vec::new());
     }
     let (start, end) = (one.start, one.end());
-    let zone = call.context.zone;
+    // graphite-web aligns to UTC's days.
+    let zone = if call.context.as_graphite_web() { chrono_tz::Tz::UTC } else { call.context.zone };
     let days = !from_start && interval.millis() % MILLIS_A_DAY == 0;
     let ahead = time::offset_millis(start, zone);
     let first = if from_start { start } else { start.offset(ahead).align_down(interval).offset(-ahead) };
