@@ -6,8 +6,10 @@
 //! and a later walk finds what depends on the data. Points and series are counted on the way.
 
 use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
 
-use statline_series::PathPattern;
+use chrono_tz::Tz;
+use statline_series::{PathPattern, TimeRange, Timestamp};
 
 use crate::aggregate;
 use crate::arguments::{Arguments, Scalar};
@@ -15,12 +17,19 @@ use crate::context::Context;
 use crate::error::EvalError;
 use crate::expr::{CallExpr, Expr, ExprKind};
 use crate::fetch::{FetchRequest, Fetched, Selection};
+use crate::parse::parse;
 use crate::registry::{self, Callback, Function};
 use crate::series::Series;
 use crate::tags;
+use crate::time;
 
 /// The longest name of a series, in bytes; longer ones are cut.
 const MAX_NAME_BYTES: usize = 16 * 1024;
+
+/// The most targets that one call may make out of names.
+const MAX_TEXTS: usize = 1000;
+/// The deepest that such targets may make others.
+const MAX_TEXT_DEPTH: usize = 2;
 
 /// Where an evaluation has got to.
 #[derive(Clone, Debug, PartialEq)]
@@ -36,7 +45,13 @@ pub enum Progress {
 /// # Errors
 /// When the expression is wrong or the answer would break a limit; see [`EvalError`].
 pub fn evaluate(target: &Expr, context: &Context, fetched: &Fetched) -> Result<Progress, EvalError> {
-    let evaluator = Evaluator { fetched, missing: RefCell::default(), work: Cell::new(0) };
+    let evaluator = Evaluator {
+        fetched,
+        missing: RefCell::default(),
+        work: Cell::new(0),
+        text_depth: Cell::new(0),
+        stacks: RefCell::default(),
+    };
     match evaluator.target(target, context) {
         Ok(series) => Ok(Progress::Done(series)),
         Err(Stop::Missing) => Ok(Progress::Fetch(evaluator.missing.into_inner())),
@@ -77,6 +92,10 @@ pub(crate) struct Evaluator<'a> {
     fetched: &'a Fetched,
     missing: RefCell<Vec<FetchRequest>>,
     work: Cell<usize>,
+    /// How many texts are being evaluated, each made by a function within the one before.
+    text_depth: Cell<usize>,
+    /// How high `stacked` has made each stack so far, over each range.
+    stacks: RefCell<HashMap<(String, TimeRange), Series>>,
 }
 
 impl Evaluator<'_> {
@@ -150,6 +169,31 @@ impl Evaluator<'_> {
         Ok(series)
     }
 
+    /// What targets yield that functions have made out of names, a list each.
+    fn texts(&self, function: &'static str, texts: &[String], context: &Context) -> Result<Vec<Vec<Series>>, Stop> {
+        let unusable = |reason| EvalError::Unusable { function, reason };
+        if texts.len() > MAX_TEXTS {
+            let got = texts.len();
+            return Err(unusable(format!("it asks once for each series, for at most {MAX_TEXTS}, got {got}")).into());
+        }
+        if self.text_depth.get() >= MAX_TEXT_DEPTH {
+            return Err(unusable("a query that it makes asks for such queries again".to_owned()).into());
+        }
+        let mut lists = Vec::with_capacity(texts.len());
+        let mut missing = false;
+        self.text_depth.set(self.text_depth.get() + 1);
+        for text in texts {
+            let target = parse(text).map_err(|error| unusable(format!("{text:?} is not a target: {error}")))?;
+            match self.target(&target, context) {
+                Ok(series) => lists.push(series),
+                Err(Stop::Missing) => missing = true,
+                Err(failed) => return Err(failed),
+            }
+        }
+        self.text_depth.set(self.text_depth.get() - 1);
+        if missing { Err(Stop::Missing) } else { Ok(lists) }
+    }
+
     /// Holds what a call yielded against the limits.
     fn count(&self, series: &[Series], context: &Context) -> Result<(), EvalError> {
         let limits = &context.limits;
@@ -211,6 +255,21 @@ impl Call<'_> {
         Ok(series)
     }
 
+    /// Evaluates targets that were made out of names, a list each.
+    pub(crate) fn evaluate_texts(&self, texts: &[String]) -> Result<Vec<Vec<Series>>, Stop> {
+        self.evaluator.texts(self.function.name, texts, self.context)
+    }
+
+    /// How high the target has made a stack over this range.
+    pub(crate) fn stack(&self, name: &str) -> Option<Series> {
+        self.evaluator.stacks.borrow().get(&(name.to_owned(), self.context.range())).cloned()
+    }
+
+    /// Keeps how high a stack is.
+    pub(crate) fn set_stack(&self, name: &str, top: Series) {
+        self.evaluator.stacks.borrow_mut().insert((name.to_owned(), self.context.range()), top);
+    }
+
     /// The series that tag expressions select.
     pub(crate) fn select(&self, index: usize) -> Outcome {
         let matchers = || {
@@ -233,6 +292,14 @@ impl Call<'_> {
             Some(Callback::Aggregation(how)) => Ok(aggregate::combine(&series, how, name, None, self.context)?),
             None => Ok(None),
         }
+    }
+
+    /// The moment that an argument names, when one was given.
+    pub(crate) fn date(&self, index: usize, zone: Tz) -> Result<Option<Timestamp>, Stop> {
+        let Some(text) = self.arguments.scalar(index).map(ToString::to_string) else { return Ok(None) };
+        let parameter = self.function.params.get(index).map_or("", |param| param.name);
+        let moment = time::parse_at(&text, self.context.now, zone);
+        moment.map(Some).map_err(|error| self.unusable(format!("{parameter}: {error}")))
     }
 
     /// An error of this function.

@@ -29,7 +29,7 @@
 //! * `context`, `fetch`, `tags`: the window and limits of a query, what it asks of a store and what it is given
 //! * `evaluate`, `arguments`, `registry`: how a call finds its function and its arguments
 //! * `series`, `align`, `aggregate`, `sliding`, `sorted`, `consolidate`: columns of values and what is done to them
-//! * `names`, `pattern`, `numbers`: what legends and `aliasSub` are made of
+//! * `names`, `pattern`, `python_regex`, `numbers`, `format`: what legends and `aliasSub` are made of
 //! * `functions`: the functions, a file a group
 
 #![forbid(unsafe_code)]
@@ -43,11 +43,13 @@ mod error;
 mod evaluate;
 mod expr;
 mod fetch;
+mod format;
 mod functions;
 mod names;
 mod numbers;
 mod parse;
 mod pattern;
+mod python_regex;
 mod registry;
 mod series;
 mod sliding;
