@@ -276,6 +276,11 @@ impl<'e> Arguments<'e> {
         self.slots.get(index).map_or(&[], |slot| slot.scalars.as_slice())
     }
 
+    /// What a parameter was given that yields series.
+    pub(crate) fn expressions(&self, index: usize) -> &[&'e Expr] {
+        self.slots.get(index).map_or(&[], |slot| slot.expressions.as_slice())
+    }
+
     /// A way to aggregate, which binding has found to be known.
     pub(crate) fn aggregation(&self, index: usize) -> Consolidation {
         self.text(index).and_then(registry::aggregation).unwrap_or(Consolidation::Average)

@@ -7,16 +7,17 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use chrono_tz::Tz;
-use statline_series::{PathPattern, TimeRange, Timestamp};
+use statline_series::{PathPattern, Step, TimeRange, Timestamp};
 
 use crate::aggregate;
 use crate::arguments::{Arguments, Scalar};
 use crate::context::Context;
 use crate::error::EvalError;
 use crate::expr::{CallExpr, Expr, ExprKind};
-use crate::fetch::{FetchRequest, Fetched, Selection};
+use crate::fetch::{FetchRequest, Fetched, FetchedSketches, Selection, Wanted};
 use crate::parse::parse;
 use crate::registry::{self, Callback, Function};
 use crate::series::Series;
@@ -123,7 +124,7 @@ impl Evaluator<'_> {
         let mut arguments = Arguments::bind(function, call)?;
         let inner = (function.window)(&arguments, context)?;
         let mut missing = false;
-        for slot in &mut arguments.slots {
+        for slot in arguments.slots.iter_mut().filter(|_| function.evaluates) {
             for argument in &slot.expressions {
                 match self.series(argument, &inner) {
                     Ok(list) => slot.lists.push(list),
@@ -157,16 +158,20 @@ impl Evaluator<'_> {
     ) -> Outcome {
         let range = context.range();
         let Some(answer) = self.fetched.series(expression, range, &context.limits) else {
-            let request = FetchRequest { expression: expression.to_owned(), selection: selection()?, range };
-            let mut missing = self.missing.borrow_mut();
-            if !missing.contains(&request) {
-                missing.push(request);
-            }
-            return Err(Stop::Missing);
+            return Err(self.note_missing(expression, Wanted::Points(selection()?), range));
         };
         let series = answer?;
         self.count(&series, context)?;
         Ok(series)
+    }
+
+    fn note_missing(&self, expression: &str, wanted: Wanted, range: TimeRange) -> Stop {
+        let request = FetchRequest { expression: expression.to_owned(), wanted, range };
+        let mut missing = self.missing.borrow_mut();
+        if !missing.contains(&request) {
+            missing.push(request);
+        }
+        Stop::Missing
     }
 
     /// What targets yield that functions have made out of names, a list each.
@@ -249,7 +254,7 @@ impl Call<'_> {
     /// Evaluates what a parameter was given over another context.
     pub(crate) fn series_over(&self, index: usize, context: &Context) -> Outcome {
         let mut series = Vec::new();
-        for argument in self.arguments.slots.get(index).map_or(&[][..], |slot| slot.expressions.as_slice()) {
+        for argument in self.arguments.expressions(index) {
             series.extend(self.evaluator.series(argument, context)?);
         }
         Ok(series)
@@ -277,6 +282,63 @@ impl Call<'_> {
             Ok(Selection::Matchers(tags::matchers(&texts)?))
         };
         self.evaluator.fetch(self.expression, matchers, self.context)
+    }
+
+    /// The instants of the events in a range that have all of these tags.
+    pub(crate) fn events(
+        &self,
+        expression: &str,
+        tags: Vec<String>,
+        range: TimeRange,
+    ) -> Result<Arc<Vec<Timestamp>>, Stop> {
+        let Some(instants) = self.evaluator.fetched.events(expression, range) else {
+            return Err(self.evaluator.note_missing(expression, Wanted::Events(tags), range));
+        };
+        Ok(instants)
+    }
+
+    /// The sketches of the series that a parameter was given (paths, `seriesByTag(…)` and groups of them), a list for
+    /// each path.
+    pub(crate) fn sketches(&self, index: usize, step: Step) -> Result<Vec<Arc<Vec<FetchedSketches>>>, Stop> {
+        let mut lists = Vec::new();
+        let mut missing = false;
+        let mut waiting: Vec<&Expr> = self.arguments.expressions(index).iter().rev().copied().collect();
+        while let Some(argument) = waiting.pop() {
+            let selection = match &argument.kind {
+                ExprKind::Call(call) if call.name == "group" => {
+                    waiting.extend(call.arguments.iter().rev());
+                    continue;
+                }
+                ExprKind::Call(call) if call.name == "seriesByTag" => {
+                    let texts: Vec<&str> = call.arguments.iter().filter_map(Expr::text).collect();
+                    Selection::Matchers(tags::matchers(&texts)?)
+                }
+                ExprKind::Path(path) => Selection::Path(PathPattern::parse(path).map_err(EvalError::from)?),
+                _ => return Err(self.no_timers(index, argument)),
+            };
+            let expression = argument.path().unwrap_or_else(|| argument.source());
+            match self.evaluator.fetched.sketches(expression, self.context.range()) {
+                Some(sketches) => lists.push(sketches),
+                None => {
+                    missing = true;
+                    let wanted = Wanted::Sketches(selection, step);
+                    self.evaluator.note_missing(expression, wanted, self.context.range());
+                }
+            }
+        }
+        if missing { Err(Stop::Missing) } else { Ok(lists) }
+    }
+
+    fn no_timers(&self, index: usize, argument: &Expr) -> Stop {
+        let error = EvalError::WrongArgument {
+            function: self.function.name,
+            parameter: self.function.params.get(index).map_or("", |param| param.name),
+            position: index + 1,
+            takes: "timers: a path, seriesByTag(…) or a group of them".to_owned(),
+            got: argument.describe(),
+            column: argument.column(),
+        };
+        error.into()
     }
 
     /// One series of many, by the callback that a parameter names. Nothing comes of nothing.

@@ -29,6 +29,7 @@
 //! * `context`, `fetch`, `tags`: the window and limits of a query, what it asks of a store and what it is given
 //! * `evaluate`, `arguments`, `registry`: how a call finds its function and its arguments
 //! * `series`, `align`, `aggregate`, `sliding`, `sorted`, `consolidate`: columns of values and what is done to them
+//! * `buckets`: bounds for distributions
 //! * `names`, `pattern`, `python_regex`, `numbers`, `format`: what legends and `aliasSub` are made of
 //! * `functions`: the functions, a file a group
 
@@ -37,6 +38,7 @@
 mod aggregate;
 mod align;
 mod arguments;
+mod buckets;
 mod consolidate;
 mod context;
 mod error;
@@ -65,7 +67,7 @@ pub use context::{Compat, Context, Limits};
 pub use error::{EvalError, ParseError};
 pub use evaluate::{Progress, evaluate, plan};
 pub use expr::{CallExpr, Expr, ExprKind, Number};
-pub use fetch::{FetchRequest, Fetched, FetchedSeries, Selection};
+pub use fetch::{Answer, FetchRequest, Fetched, FetchedSeries, FetchedSketches, Selection, Wanted};
 pub use parse::{MAX_DEPTH, MAX_TARGET_BYTES, parse};
 pub use registry::{FunctionInfo, ParamInfo, functions};
 pub use series::Series;

@@ -19,6 +19,7 @@ mod repair;
 mod sorting;
 mod special;
 mod summarize;
+mod timers;
 mod transform;
 
 #[cfg(test)]
@@ -48,6 +49,7 @@ pub(crate) static GROUPS: &[&[Function]] = &[
     legend::FUNCTIONS,
     graph::FUNCTIONS,
     special::FUNCTIONS,
+    timers::FUNCTIONS,
 ];
 
 /// The series that most functions take first.

@@ -1,6 +1,6 @@
 //! Special: series by tags, lines out of nothing, and what a query says about consolidation.
 
-use statline_series::{Consolidation, Kind, Step};
+use statline_series::{Consolidation, Kind, Step, TimeRange};
 
 use super::alias::part_of_name;
 use super::{SERIES_LIST, each, int};
@@ -28,6 +28,12 @@ pub(crate) const FUNCTIONS: &[Function] = &[
         Ok(vec![constant(call)])
     }),
     special("cumulative", "The same as consolidateBy with sum.", &[SERIES_LIST], |call| consolidated(call, "sum")),
+    special(
+        "events",
+        "How many events that have all of these tags happened in each second; \"*\" stands for all events.",
+        &[Param::required("tags", ParamType::String).multiple()],
+        events,
+    ),
     special(
         "fallbackSeries",
         "The first series, or the others when there are none of the first.",
@@ -142,6 +148,34 @@ fn substr(call: &mut Call<'_>) -> Outcome {
     each(call, |one| one.name = part_of_name(&one.name, start, stop))
 }
 
+/// The most slots that events are counted in a second apart; of a longer window the slots are longer.
+const MOST_SECONDS_OF_EVENTS: i64 = 1_000_000;
+
+fn events(call: &mut Call<'_>) -> Outcome {
+    let tags: Vec<String> = call.arguments.scalars(0).iter().map(ToString::to_string).collect();
+    let name = format!("events(\"{}\")", tags.join("\", \""));
+    let wanted = if tags == ["*"] { Vec::new() } else { tags };
+    let (from, until) = (call.context.from, call.context.until.align_down(Step::SECOND));
+    let seconds = until.millis().saturating_sub(from.millis()) / 1000;
+    let width = if call.context.as_graphite_web() { 1 } else { 1 + seconds / MOST_SECONDS_OF_EVENTS };
+    let step = Step::from_seconds(width).unwrap_or(Step::SECOND);
+    let start = from.align_down(step);
+    let range = TimeRange::new(start, until);
+    let count = range.slots(step);
+    call.check_points(count)?;
+    let instants = call.events(&name, wanted, range)?;
+    let mut counts = vec![f64::NAN; count];
+    for instant in instants.iter() {
+        let place = instant.millis().saturating_sub(start.millis()).div_euclid(step.millis());
+        if let Some(count) = usize::try_from(place).ok().and_then(|place| counts.get_mut(place)) {
+            *count = if count.is_nan() { 1.0 } else { *count + 1.0 };
+        }
+    }
+    let mut line = Series::new(name, start, step, counts);
+    line.consolidation = Some(Consolidation::Sum);
+    Ok(vec![line])
+}
+
 fn random_walk(call: &mut Call<'_>) -> Outcome {
     let seconds = call.arguments.integer(1).unwrap_or(60);
     let Some(step) = Step::from_seconds(seconds).filter(|step| step.millis() >= 1000) else {
@@ -183,8 +217,8 @@ fn fraction(bits: u64) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use crate::testing::{NO, at, check, context, failure, minutes, run, run_in};
-    use crate::{Context, consolidate};
+    use crate::testing::{NO, at, check, context, failure, minutes, run, run_in, run_with};
+    use crate::{Answer, Context, Wanted, consolidate};
     use statline_series::Consolidation;
 
     #[test]
@@ -228,6 +262,24 @@ mod tests {
             assert_eq!(drawn.values()[1], how.apply(&[4.0, 6.0]), "{target}");
         }
         assert!(failure("consolidateBy(a,'most')", &store).contains("takes one of average, avg,"));
+    }
+
+    #[test]
+    fn events_are_counted_by_the_second() {
+        let happened = |wanted: &Wanted| match wanted {
+            Wanted::Events(tags) if tags.is_empty() => Answer::Events(vec![at(2), at(2), at(0), at(300), at(-1)]),
+            Wanted::Events(tags) if *tags == ["deploy", "web"] => Answer::Events(vec![at(4)]),
+            wanted => panic!("asked for {wanted:?}"),
+        };
+        let line = run_with(&context(), "events('*')", happened).unwrap().remove(0);
+        assert_eq!((line.name.as_str(), line.start, line.len()), ("events(\"*\")", at(0), 300));
+        assert_eq!(format!("{:?}", &line.values()[..4]), "[1.0, NaN, 2.0, NaN]");
+        assert_eq!((line.present(), line.consolidation), (2, Some(Consolidation::Sum)));
+        let line = run_with(&context(), "events('deploy','web')", happened).unwrap().remove(0);
+        assert_eq!((line.name.as_str(), line.present()), ("events(\"deploy\", \"web\")", 1));
+        let months = Context { from: at(-3_000_000), ..context() };
+        let line = run_with(&months, "events('deploy','web')", happened).unwrap().remove(0);
+        assert_eq!((line.step.millis(), line.len(), line.present()), (4000, 750_075, 1));
     }
 
     #[test]
