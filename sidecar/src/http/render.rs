@@ -80,5 +80,6 @@ fn window(params: &Params, now: Timestamp) -> Result<Window, QueryError> {
     };
     let compat = params.get("compat").map(str::parse).transpose();
     let compat = compat.map_err(|error| QueryError::Bad(format!("compat is {error}")))?;
-    Ok(Window { from: from.min(until), until: from.max(until), now, zone, max_data_points, compat })
+    let template = params.within("template").map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+    Ok(Window { from: from.min(until), until: from.max(until), now, zone, max_data_points, compat, template })
 }
