@@ -362,7 +362,7 @@ impl Call<'_> {
     pub(crate) fn date(&self, index: usize, zone: Tz) -> Result<Option<Timestamp>, Stop> {
         let Some(text) = self.arguments.scalar(index).map(ToString::to_string) else { return Ok(None) };
         let parameter = self.function.params.get(index).map_or("", |param| param.name);
-        let moment = time::parse_at(&text, self.context.now, zone);
+        let moment = time::parse_at_as(self.context.compat, &text, self.context.now, zone);
         moment.map(Some).map_err(|error| self.unusable(format!("{parameter}: {error}")))
     }
 
