@@ -3,16 +3,18 @@
 //! The language is pure and knows no store, the store knows no language; here they meet. Every way in (HTTP, Flight, the
 //! command line) asks through this, so that limits and time-outs are the same everywhere.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chrono_tz::Tz;
 use futures::future::try_join_all;
 use statline_flight::action::{EventList, Events, Find, FindNode, Health, TagValues, Tags};
-use statline_graphite::{Compat, Context, EvalError, Expr, FetchRequest, Fetched, FetchedSeries, Progress, Series};
+use statline_graphite::{
+    Answer, Compat, Context, EvalError, Expr, FetchRequest, FetchedSeries, Progress, Reading, Series, Wanted,
+};
 use statline_series::{Batch, Event, PathPattern, Step, TimeRange, Timestamp};
-use statline_store::{Fetch, Resolution, Selection, Store, StoreError};
+use statline_store::{Fetch, Fetched, FetchedSketches, Resolution, Selection, Store, StoreError};
 use thiserror::Error;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
@@ -94,6 +96,8 @@ pub struct Window {
     pub max_data_points: Option<usize>,
     /// Whose answer is wanted; `None` for the one that is configured.
     pub compat: Option<Compat>,
+    /// What parameters of templates stand for, by name.
+    pub template: BTreeMap<String, String>,
 }
 
 /// Answers questions from a store. Cheap to clone.
@@ -134,8 +138,11 @@ impl Engine {
     /// See [`QueryError`].
     pub async fn graphite(&self, target: &str, window: &Window) -> Result<Vec<Series>, QueryError> {
         self.bounded(|permit| async move {
-            let target = statline_graphite::parse(target).map_err(|error| QueryError::Bad(error.to_string()))?;
-            self.evaluate(target, self.context(window), permit).await
+            let context = self.context(window);
+            let reading = Reading { parameters: window.template.clone(), compat: context.compat };
+            let target = statline_graphite::parse_with(target, &reading);
+            let target = target.map_err(|error| QueryError::Bad(error.to_string()))?;
+            self.evaluate(target, context, permit).await
         })
         .await
     }
@@ -177,11 +184,11 @@ impl Engine {
     async fn evaluate(&self, target: Expr, context: Context, permit: Permit) -> Result<Vec<Series>, QueryError> {
         let (target, context) = (Arc::new(target), Arc::new(context));
         let mut requests = statline_graphite::plan(&target, &context)?;
-        let mut fetched = Fetched::default();
+        let mut fetched = statline_graphite::Fetched::default();
         loop {
             let answers = try_join_all(requests.iter().map(|request| self.fetch(request))).await?;
-            for (request, series) in requests.iter().zip(answers) {
-                fetched.insert(request, series);
+            for (request, answer) in requests.iter().zip(answers) {
+                fetched.insert(request, answer);
             }
             // Evaluation is arithmetic over millions of values: not for the threads that serve sockets.
             let (for_target, for_context) = (Arc::clone(&target), Arc::clone(&context));
@@ -207,23 +214,49 @@ impl Engine {
         }
     }
 
-    async fn fetch(&self, request: &FetchRequest) -> Result<Vec<FetchedSeries>, QueryError> {
-        let selection = match &request.selection {
-            statline_graphite::Selection::Path(pattern) => Selection::Path(pattern.clone()),
-            statline_graphite::Selection::Matchers(matchers) => Selection::Matchers(matchers.clone()),
-        };
-        let fetch = Fetch {
-            selection,
-            range: request.range,
-            resolution: Resolution::Native,
-            consolidation: None,
-            limits: statline_store::Limits { max_series: self.limits.max_series, max_points: self.limits.max_points },
-        };
-        let series = self.store.fetch(&fetch).await?;
-        Ok(series
-            .into_iter()
-            .map(|series| FetchedSeries { key: series.key, kind: series.kind, values: series.values })
-            .collect())
+    async fn fetch(&self, request: &FetchRequest) -> Result<Answer, QueryError> {
+        let limits = statline_store::Limits { max_series: self.limits.max_series, max_points: self.limits.max_points };
+        Ok(match &request.wanted {
+            Wanted::Points(selection) => {
+                let fetch = Fetch {
+                    selection: selected(selection),
+                    range: request.range,
+                    resolution: Resolution::Native,
+                    consolidation: None,
+                    limits,
+                };
+                let series = self.store.fetch(&fetch).await?.into_iter();
+                let fetched = |one: Fetched| FetchedSeries { key: one.key, kind: one.kind, values: one.values };
+                Answer::Points(series.map(fetched).collect())
+            }
+            Wanted::Sketches(selection, step) => {
+                let (selection, range) = (selected(selection), request.range);
+                let series = self.store.fetch_sketches(&selection, range, Some(*step), limits).await?.into_iter();
+                let fetched = |one: FetchedSketches| statline_graphite::FetchedSketches {
+                    key: one.key,
+                    step: one.step.unwrap_or(*step),
+                    slots: one.points,
+                };
+                Answer::Sketches(series.map(fetched).collect())
+            }
+            Wanted::Events(tags) => Answer::Events(self.event_instants(tags, request.range).await?),
+        })
+    }
+
+    /// When each event in a range happened that has all of these tags.
+    async fn event_instants(&self, tags: &[String], range: TimeRange) -> Result<Vec<Timestamp>, QueryError> {
+        if tags.len() > MAX_EVENT_TAGS {
+            return Err(QueryError::Bad(format!("events has {} tags, more than {MAX_EVENT_TAGS}", tags.len())));
+        }
+        let limit = self.limits.max_events;
+        // One more than may be counted tells whether there are more.
+        let events = self.store.events(range, tags, limit.saturating_add(1)).await?;
+        if events.len() > limit {
+            return Err(QueryError::Limit(format!(
+                "more events happened than query.max_events, {limit}; ask for a shorter range or for more tags"
+            )));
+        }
+        Ok(events.into_iter().map(|event| event.timestamp).collect())
     }
 
     /// One level of the tree of paths.
@@ -347,9 +380,23 @@ impl Engine {
     /// See [`QueryError`].
     pub async fn newest(&self, target: &str, zone: Tz, flush: Timestamp) -> Result<Vec<Series>, QueryError> {
         let range = TimeRange::new(flush.offset(-self.step.millis()), flush);
-        let window =
-            Window { from: range.from, until: range.until, now: flush, zone, max_data_points: None, compat: None };
+        let window = Window {
+            from: range.from,
+            until: range.until,
+            now: flush,
+            zone,
+            max_data_points: None,
+            compat: None,
+            template: BTreeMap::new(),
+        };
         self.graphite(target, &window).await
+    }
+}
+
+fn selected(selection: &statline_graphite::Selection) -> Selection {
+    match selection {
+        statline_graphite::Selection::Path(pattern) => Selection::Path(pattern.clone()),
+        statline_graphite::Selection::Matchers(matchers) => Selection::Matchers(matchers.clone()),
     }
 }
 

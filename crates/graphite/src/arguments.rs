@@ -21,6 +21,7 @@ pub(crate) enum ParamType {
     AggOrSeriesFunc,
     Any,
     Boolean,
+    Date,
     Float,
     IntOrInf,
     IntOrInterval,
@@ -41,6 +42,7 @@ impl ParamType {
             Self::AggOrSeriesFunc => "how to aggregate, in quotes, such as \"sum\" or \"sumSeries\"",
             Self::Any => "series or a number",
             Self::Boolean => "true or false",
+            Self::Date => "a quoted time such as \"-1d\" or \"noon yesterday\", or an epoch in seconds",
             Self::Float => "a number",
             Self::IntOrInf => "a whole number or inf",
             Self::IntOrInterval => "a positive number of points or a quoted interval such as \"5min\"",
@@ -132,6 +134,18 @@ pub(crate) enum Scalar {
     Bool(bool),
     Number(Number),
     Text(String),
+}
+
+impl Scalar {
+    /// It as a whole number; beyond what fits, the nearest that does.
+    #[expect(clippy::cast_possible_truncation, reason = "the cast saturates, which is what is wanted")]
+    pub(crate) fn integer(&self) -> Option<i64> {
+        match self {
+            Self::Number(Number::Int(int)) => Some(*int),
+            Self::Number(Number::Float(float)) => Some(*float as i64),
+            _ => None,
+        }
+    }
 }
 
 impl std::fmt::Display for Scalar {
@@ -240,13 +254,8 @@ impl<'e> Arguments<'e> {
     }
 
     /// A whole number, when one was given; beyond what fits, the nearest that does.
-    #[expect(clippy::cast_possible_truncation, reason = "the cast saturates, which is what is wanted")]
     pub(crate) fn integer(&self, index: usize) -> Option<i64> {
-        match self.scalar(index)? {
-            Scalar::Number(Number::Int(int)) => Some(*int),
-            Scalar::Number(Number::Float(float)) => Some(*float as i64),
-            _ => None,
-        }
+        self.scalar(index)?.integer()
     }
 
     /// A text, when one was given.
@@ -265,6 +274,11 @@ impl<'e> Arguments<'e> {
     /// All scalars of a parameter.
     pub(crate) fn scalars(&self, index: usize) -> &[Scalar] {
         self.slots.get(index).map_or(&[], |slot| slot.scalars.as_slice())
+    }
+
+    /// What a parameter was given that yields series.
+    pub(crate) fn expressions(&self, index: usize) -> &[&'e Expr] {
+        self.slots.get(index).map_or(&[], |slot| slot.expressions.as_slice())
     }
 
     /// A way to aggregate, which binding has found to be known.
@@ -322,7 +336,7 @@ fn scalar(kind: ParamType, literal: &ExprKind) -> Option<Scalar> {
         (ParamType::IntOrInterval, ExprKind::Number(given)) => {
             whole(*given).filter(|points| points.value() >= 1.0).map(Scalar::Number)
         }
-        (ParamType::NodeOrTag, ExprKind::Number(given)) => whole(*given).map(Scalar::Number),
+        (ParamType::NodeOrTag | ParamType::Date, ExprKind::Number(given)) => whole(*given).map(Scalar::Number),
         (ParamType::Interval | ParamType::IntOrInterval, ExprKind::Text(text)) => {
             time::parse_interval(text).ok().map(|_| Scalar::Text(text.clone()))
         }
@@ -330,7 +344,7 @@ fn scalar(kind: ParamType, literal: &ExprKind) -> Option<Scalar> {
         (ParamType::AggOrSeriesFunc, ExprKind::Text(text)) => {
             registry::callback(text).map(|_| Scalar::Text(text.clone()))
         }
-        (ParamType::String | ParamType::Tag | ParamType::NodeOrTag, ExprKind::Text(text)) => {
+        (ParamType::String | ParamType::Tag | ParamType::NodeOrTag | ParamType::Date, ExprKind::Text(text)) => {
             Some(Scalar::Text(text.clone()))
         }
         _ => None,

@@ -6,21 +6,31 @@
 //! and a later walk finds what depends on the data. Points and series are counted on the way.
 
 use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::sync::Arc;
 
-use statline_series::PathPattern;
+use chrono_tz::Tz;
+use statline_series::{PathPattern, Step, TimeRange, Timestamp};
 
 use crate::aggregate;
 use crate::arguments::{Arguments, Scalar};
 use crate::context::Context;
 use crate::error::EvalError;
 use crate::expr::{CallExpr, Expr, ExprKind};
-use crate::fetch::{FetchRequest, Fetched, Selection};
+use crate::fetch::{FetchRequest, Fetched, FetchedSketches, Selection, Wanted};
+use crate::parse::{Reading, parse_with};
 use crate::registry::{self, Callback, Function};
 use crate::series::Series;
 use crate::tags;
+use crate::time;
 
 /// The longest name of a series, in bytes; longer ones are cut.
 const MAX_NAME_BYTES: usize = 16 * 1024;
+
+/// The most targets that one call may make out of names.
+const MAX_TEXTS: usize = 1000;
+/// The deepest that such targets may make others.
+const MAX_TEXT_DEPTH: usize = 2;
 
 /// Where an evaluation has got to.
 #[derive(Clone, Debug, PartialEq)]
@@ -36,7 +46,13 @@ pub enum Progress {
 /// # Errors
 /// When the expression is wrong or the answer would break a limit; see [`EvalError`].
 pub fn evaluate(target: &Expr, context: &Context, fetched: &Fetched) -> Result<Progress, EvalError> {
-    let evaluator = Evaluator { fetched, missing: RefCell::default(), work: Cell::new(0) };
+    let evaluator = Evaluator {
+        fetched,
+        missing: RefCell::default(),
+        work: Cell::new(0),
+        text_depth: Cell::new(0),
+        stacks: RefCell::default(),
+    };
     match evaluator.target(target, context) {
         Ok(series) => Ok(Progress::Done(series)),
         Err(Stop::Missing) => Ok(Progress::Fetch(evaluator.missing.into_inner())),
@@ -77,6 +93,10 @@ pub(crate) struct Evaluator<'a> {
     fetched: &'a Fetched,
     missing: RefCell<Vec<FetchRequest>>,
     work: Cell<usize>,
+    /// How many texts are being evaluated, each made by a function within the one before.
+    text_depth: Cell<usize>,
+    /// How high `stacked` has made each stack so far, over each range.
+    stacks: RefCell<HashMap<(String, TimeRange), Series>>,
 }
 
 impl Evaluator<'_> {
@@ -104,7 +124,7 @@ impl Evaluator<'_> {
         let mut arguments = Arguments::bind(function, call)?;
         let inner = (function.window)(&arguments, context)?;
         let mut missing = false;
-        for slot in &mut arguments.slots {
+        for slot in arguments.slots.iter_mut().filter(|_| function.evaluates) {
             for argument in &slot.expressions {
                 match self.series(argument, &inner) {
                     Ok(list) => slot.lists.push(list),
@@ -138,16 +158,47 @@ impl Evaluator<'_> {
     ) -> Outcome {
         let range = context.range();
         let Some(answer) = self.fetched.series(expression, range, &context.limits) else {
-            let request = FetchRequest { expression: expression.to_owned(), selection: selection()?, range };
-            let mut missing = self.missing.borrow_mut();
-            if !missing.contains(&request) {
-                missing.push(request);
-            }
-            return Err(Stop::Missing);
+            return Err(self.note_missing(expression, Wanted::Points(selection()?), range));
         };
         let series = answer?;
         self.count(&series, context)?;
         Ok(series)
+    }
+
+    fn note_missing(&self, expression: &str, wanted: Wanted, range: TimeRange) -> Stop {
+        let request = FetchRequest { expression: expression.to_owned(), wanted, range };
+        let mut missing = self.missing.borrow_mut();
+        if !missing.contains(&request) {
+            missing.push(request);
+        }
+        Stop::Missing
+    }
+
+    /// What targets yield that functions have made out of names, a list each.
+    fn texts(&self, function: &'static str, texts: &[String], context: &Context) -> Result<Vec<Vec<Series>>, Stop> {
+        let unusable = |reason| EvalError::Unusable { function, reason };
+        if texts.len() > MAX_TEXTS {
+            let got = texts.len();
+            return Err(unusable(format!("it asks once for each series, for at most {MAX_TEXTS}, got {got}")).into());
+        }
+        if self.text_depth.get() >= MAX_TEXT_DEPTH {
+            return Err(unusable("a query that it makes asks for such queries again".to_owned()).into());
+        }
+        let reading = Reading { compat: context.compat, ..Reading::default() };
+        let mut lists = Vec::with_capacity(texts.len());
+        let mut missing = false;
+        self.text_depth.set(self.text_depth.get() + 1);
+        for text in texts {
+            let target =
+                parse_with(text, &reading).map_err(|error| unusable(format!("{text:?} is not a target: {error}")))?;
+            match self.target(&target, context) {
+                Ok(series) => lists.push(series),
+                Err(Stop::Missing) => missing = true,
+                Err(failed) => return Err(failed),
+            }
+        }
+        self.text_depth.set(self.text_depth.get() - 1);
+        if missing { Err(Stop::Missing) } else { Ok(lists) }
     }
 
     /// Holds what a call yielded against the limits.
@@ -205,10 +256,25 @@ impl Call<'_> {
     /// Evaluates what a parameter was given over another context.
     pub(crate) fn series_over(&self, index: usize, context: &Context) -> Outcome {
         let mut series = Vec::new();
-        for argument in self.arguments.slots.get(index).map_or(&[][..], |slot| slot.expressions.as_slice()) {
+        for argument in self.arguments.expressions(index) {
             series.extend(self.evaluator.series(argument, context)?);
         }
         Ok(series)
+    }
+
+    /// Evaluates targets that were made out of names, a list each.
+    pub(crate) fn evaluate_texts(&self, texts: &[String]) -> Result<Vec<Vec<Series>>, Stop> {
+        self.evaluator.texts(self.function.name, texts, self.context)
+    }
+
+    /// How high the target has made a stack over this range.
+    pub(crate) fn stack(&self, name: &str) -> Option<Series> {
+        self.evaluator.stacks.borrow().get(&(name.to_owned(), self.context.range())).cloned()
+    }
+
+    /// Keeps how high a stack is.
+    pub(crate) fn set_stack(&self, name: &str, top: Series) {
+        self.evaluator.stacks.borrow_mut().insert((name.to_owned(), self.context.range()), top);
     }
 
     /// The series that tag expressions select.
@@ -218,6 +284,63 @@ impl Call<'_> {
             Ok(Selection::Matchers(tags::matchers(&texts)?))
         };
         self.evaluator.fetch(self.expression, matchers, self.context)
+    }
+
+    /// The instants of the events in a range that have all of these tags.
+    pub(crate) fn events(
+        &self,
+        expression: &str,
+        tags: Vec<String>,
+        range: TimeRange,
+    ) -> Result<Arc<Vec<Timestamp>>, Stop> {
+        let Some(instants) = self.evaluator.fetched.events(expression, range) else {
+            return Err(self.evaluator.note_missing(expression, Wanted::Events(tags), range));
+        };
+        Ok(instants)
+    }
+
+    /// The sketches of the series that a parameter was given (paths, `seriesByTag(…)` and groups of them), a list for
+    /// each path.
+    pub(crate) fn sketches(&self, index: usize, step: Step) -> Result<Vec<Arc<Vec<FetchedSketches>>>, Stop> {
+        let mut lists = Vec::new();
+        let mut missing = false;
+        let mut waiting: Vec<&Expr> = self.arguments.expressions(index).iter().rev().copied().collect();
+        while let Some(argument) = waiting.pop() {
+            let selection = match &argument.kind {
+                ExprKind::Call(call) if call.name == "group" => {
+                    waiting.extend(call.arguments.iter().rev());
+                    continue;
+                }
+                ExprKind::Call(call) if call.name == "seriesByTag" => {
+                    let texts: Vec<&str> = call.arguments.iter().filter_map(Expr::text).collect();
+                    Selection::Matchers(tags::matchers(&texts)?)
+                }
+                ExprKind::Path(path) => Selection::Path(PathPattern::parse(path).map_err(EvalError::from)?),
+                _ => return Err(self.no_timers(index, argument)),
+            };
+            let expression = argument.path().unwrap_or_else(|| argument.source());
+            match self.evaluator.fetched.sketches(expression, self.context.range()) {
+                Some(sketches) => lists.push(sketches),
+                None => {
+                    missing = true;
+                    let wanted = Wanted::Sketches(selection, step);
+                    self.evaluator.note_missing(expression, wanted, self.context.range());
+                }
+            }
+        }
+        if missing { Err(Stop::Missing) } else { Ok(lists) }
+    }
+
+    fn no_timers(&self, index: usize, argument: &Expr) -> Stop {
+        let error = EvalError::WrongArgument {
+            function: self.function.name,
+            parameter: self.function.params.get(index).map_or("", |param| param.name),
+            position: index + 1,
+            takes: "timers: a path, seriesByTag(…) or a group of them".to_owned(),
+            got: argument.describe(),
+            column: argument.column(),
+        };
+        error.into()
     }
 
     /// One series of many, by the callback that a parameter names. Nothing comes of nothing.
@@ -233,6 +356,14 @@ impl Call<'_> {
             Some(Callback::Aggregation(how)) => Ok(aggregate::combine(&series, how, name, None, self.context)?),
             None => Ok(None),
         }
+    }
+
+    /// The moment that an argument names, when one was given.
+    pub(crate) fn date(&self, index: usize, zone: Tz) -> Result<Option<Timestamp>, Stop> {
+        let Some(text) = self.arguments.scalar(index).map(ToString::to_string) else { return Ok(None) };
+        let parameter = self.function.params.get(index).map_or("", |param| param.name);
+        let moment = time::parse_at_as(self.context.compat, &text, self.context.now, zone);
+        moment.map(Some).map_err(|error| self.unusable(format!("{parameter}: {error}")))
     }
 
     /// An error of this function.

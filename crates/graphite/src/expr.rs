@@ -92,6 +92,22 @@ impl Expr {
         self.source[..self.start].chars().count() + 1
     }
 
+    /// The path that it is.
+    pub(crate) fn path(&self) -> Option<&str> {
+        match &self.kind {
+            ExprKind::Path(path) => Some(path),
+            _ => None,
+        }
+    }
+
+    /// The text that it is.
+    pub(crate) fn text(&self) -> Option<&str> {
+        match &self.kind {
+            ExprKind::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+
     /// What it is, for an error message.
     pub(crate) fn describe(&self) -> String {
         match &self.kind {

@@ -1,14 +1,15 @@
 //! What an evaluation asks of a store, and what it is given.
 //!
-//! A request says which series and which range; the range is half-open, in milliseconds, and already widened or shifted for
+//! A request says what (points, sketches or events), of which series, and which range; the range is half-open, in milliseconds, and already widened or shifted for
 //! the functions above it. Answers are kept under the request, and are laid onto the full grid of its range when they are
 //! used, so that every series of one step begins and ends together, missing values at its ends included.
 
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{Hash, Hasher};
+use std::mem::discriminant;
 use std::sync::Arc;
 
-use statline_series::{Kind, Matcher, PathPattern, SeriesKey, Step, TimeRange, Timestamp, Values};
+use statline_series::{Kind, Matcher, PathPattern, SeriesKey, Sketch, Step, TimeRange, Timestamp, Values};
 
 use crate::context::Limits;
 use crate::error::EvalError;
@@ -23,21 +24,34 @@ pub enum Selection {
     Matchers(Vec<Matcher>),
 }
 
+/// What of the store is meant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// The points of series.
+    Points(Selection),
+    /// The sketches of series: those in each slot of a step merged into one, under the instant at which the slot starts.
+    Sketches(Selection, Step),
+    /// The instants of the events that have all of these tags; of all events when there are none.
+    Events(Vec<String>),
+}
+
 /// Something that has to be fetched. Equal requests have equal answers.
 #[derive(Clone, Debug)]
 pub struct FetchRequest {
     /// The path or `seriesByTag(…)` as written: the path expression of the series fetched.
     pub expression: String,
-    /// Which series.
-    pub selection: Selection,
+    /// What is asked for.
+    pub wanted: Wanted,
     /// From when to when.
     pub range: TimeRange,
 }
 
 impl PartialEq for FetchRequest {
     fn eq(&self, other: &Self) -> bool {
-        // The selection follows from the expression.
-        self.range == other.range && self.expression == other.expression
+        // What is selected follows from the expression, and a step from the range.
+        self.range == other.range
+            && self.expression == other.expression
+            && discriminant(&self.wanted) == discriminant(&other.wanted)
     }
 }
 
@@ -47,6 +61,24 @@ impl Hash for FetchRequest {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.expression.hash(state);
         self.range.hash(state);
+        discriminant(&self.wanted).hash(state);
+    }
+}
+
+/// What came of a request, of the kind that it wanted.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Answer {
+    /// To [`Wanted::Points`].
+    Points(Vec<FetchedSeries>),
+    /// To [`Wanted::Sketches`].
+    Sketches(Vec<FetchedSketches>),
+    /// To [`Wanted::Events`]: an instant for each event.
+    Events(Vec<Timestamp>),
+}
+
+impl From<Vec<FetchedSeries>> for Answer {
+    fn from(series: Vec<FetchedSeries>) -> Self {
+        Self::Points(series)
     }
 }
 
@@ -61,6 +93,17 @@ pub struct FetchedSeries {
     pub values: Values,
 }
 
+/// One series of sketches of an answer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FetchedSketches {
+    /// Its identity.
+    pub key: SeriesKey,
+    /// The spacing of its slots: the step asked for, or a coarser one.
+    pub step: Step,
+    /// The sketches with the starts of their slots, ascending; none where nothing is known.
+    pub slots: Vec<(Timestamp, Sketch)>,
+}
+
 /// A column as it was fetched.
 #[derive(Clone, Debug)]
 struct Column {
@@ -72,30 +115,63 @@ struct Column {
     values: Arc<Vec<f64>>,
 }
 
+/// Answers of one kind, by the expressions and ranges that they answer.
+type Answers<T> = HashMap<String, Vec<(TimeRange, T)>>;
+
 /// All answers so far.
 #[derive(Clone, Debug, Default)]
 pub struct Fetched {
-    answers: HashMap<String, Vec<(TimeRange, Vec<Column>)>>,
+    points: Answers<Vec<Column>>,
+    sketches: Answers<Arc<Vec<FetchedSketches>>>,
+    events: Answers<Arc<Vec<Timestamp>>>,
+}
+
+fn keep<T>(answers: &mut Answers<T>, request: &FetchRequest, answer: T) {
+    let ranges = answers.entry(request.expression.clone()).or_default();
+    ranges.retain(|(range, _)| *range != request.range);
+    ranges.push((request.range, answer));
+}
+
+fn find<'a, T>(answers: &'a Answers<T>, expression: &str, range: TimeRange) -> Option<&'a T> {
+    answers.get(expression)?.iter().find(|(known, _)| *known == range).map(|(_, answer)| answer)
 }
 
 impl Fetched {
-    /// Keeps the answer to a request; one without any series is an answer too.
-    pub fn insert(&mut self, request: &FetchRequest, series: Vec<FetchedSeries>) {
-        let mut columns: Vec<Column> = series.into_iter().map(Column::new).collect();
-        columns.sort_by(|left, right| left.name.cmp(&right.name));
-        let ranges = self.answers.entry(request.expression.clone()).or_default();
-        ranges.retain(|(range, _)| *range != request.range);
-        ranges.push((request.range, columns));
+    /// Keeps the answer to a request; one without anything in it is an answer too.
+    pub fn insert(&mut self, request: &FetchRequest, answer: impl Into<Answer>) {
+        match answer.into() {
+            Answer::Points(series) => {
+                let mut columns: Vec<Column> = series.into_iter().map(Column::new).collect();
+                columns.sort_by(|left, right| left.name.cmp(&right.name));
+                keep(&mut self.points, request, columns);
+            }
+            Answer::Sketches(mut series) => {
+                series.sort_by(|left, right| left.key.as_str().cmp(right.key.as_str()));
+                keep(&mut self.sketches, request, Arc::new(series));
+            }
+            Answer::Events(instants) => keep(&mut self.events, request, Arc::new(instants)),
+        }
     }
 
     /// Whether a request has been answered.
     #[must_use]
     pub fn contains(&self, request: &FetchRequest) -> bool {
-        self.columns(&request.expression, request.range).is_some()
+        let FetchRequest { expression, range, .. } = request;
+        match request.wanted {
+            Wanted::Points(_) => find(&self.points, expression, *range).is_some(),
+            Wanted::Sketches(..) => self.sketches(expression, *range).is_some(),
+            Wanted::Events(_) => self.events(expression, *range).is_some(),
+        }
     }
 
-    fn columns(&self, expression: &str, range: TimeRange) -> Option<&[Column]> {
-        self.answers.get(expression)?.iter().find(|(known, _)| *known == range).map(|(_, columns)| columns.as_slice())
+    /// The sketches of an answer; `None` when there is none yet.
+    pub(crate) fn sketches(&self, expression: &str, range: TimeRange) -> Option<Arc<Vec<FetchedSketches>>> {
+        find(&self.sketches, expression, range).cloned()
+    }
+
+    /// The instants of events of an answer; `None` when there is none yet.
+    pub(crate) fn events(&self, expression: &str, range: TimeRange) -> Option<Arc<Vec<Timestamp>>> {
+        find(&self.events, expression, range).cloned()
     }
 
     /// The answer to a request, on the grids of its range; `None` when there is none yet.
@@ -105,7 +181,7 @@ impl Fetched {
         range: TimeRange,
         limits: &Limits,
     ) -> Option<Result<Vec<Series>, EvalError>> {
-        let columns = self.columns(expression, range)?;
+        let columns = find(&self.points, expression, range)?;
         Some(
             check_size(columns, range, limits)
                 .map(|()| columns.iter().map(|column| column.series(expression, range)).collect()),
@@ -192,7 +268,7 @@ mod tests {
     fn request(from: i64, until: i64) -> FetchRequest {
         FetchRequest {
             expression: "a".to_owned(),
-            selection: Selection::Path(PathPattern::parse("a").unwrap()),
+            wanted: Wanted::Points(Selection::Path(PathPattern::parse("a").unwrap())),
             range: TimeRange::new(at(from).offset(1), at(until).offset(1)),
         }
     }

@@ -25,11 +25,12 @@
 //!
 //! The files, in the order of a target's way:
 //!
-//! * `parse`, `expr`: the grammar and its tree; [`time`]: Graphite's way of saying when
+//! * `parse`, `template`, `expr`: the grammar and its tree; [`time`]: Graphite's way of saying when
 //! * `context`, `fetch`, `tags`: the window and limits of a query, what it asks of a store and what it is given
 //! * `evaluate`, `arguments`, `registry`: how a call finds its function and its arguments
 //! * `series`, `align`, `aggregate`, `sliding`, `sorted`, `consolidate`: columns of values and what is done to them
-//! * `names`, `pattern`, `numbers`: what legends and `aliasSub` are made of
+//! * `buckets`: bounds for distributions
+//! * `names`, `pattern`, `python_regex`, `numbers`, `format`: what legends and `aliasSub` are made of
 //! * `functions`: the functions, a file a group
 
 #![forbid(unsafe_code)]
@@ -37,22 +38,26 @@
 mod aggregate;
 mod align;
 mod arguments;
+mod buckets;
 mod consolidate;
 mod context;
 mod error;
 mod evaluate;
 mod expr;
 mod fetch;
+mod format;
 mod functions;
 mod names;
 mod numbers;
 mod parse;
 mod pattern;
+mod python_regex;
 mod registry;
 mod series;
 mod sliding;
 mod sorted;
 mod tags;
+mod template;
 pub mod time;
 
 #[cfg(test)]
@@ -63,7 +68,7 @@ pub use context::{Compat, Context, Limits};
 pub use error::{EvalError, ParseError};
 pub use evaluate::{Progress, evaluate, plan};
 pub use expr::{CallExpr, Expr, ExprKind, Number};
-pub use fetch::{FetchRequest, Fetched, FetchedSeries, Selection};
-pub use parse::{MAX_DEPTH, MAX_TARGET_BYTES, parse};
+pub use fetch::{Answer, FetchRequest, Fetched, FetchedSeries, FetchedSketches, Selection, Wanted};
+pub use parse::{MAX_DEPTH, MAX_TARGET_BYTES, Reading, parse, parse_with};
 pub use registry::{FunctionInfo, ParamInfo, functions};
 pub use series::Series;

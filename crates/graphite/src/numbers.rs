@@ -2,20 +2,37 @@
 
 /// C's `%g`: six significant digits, no trailing zeros, an exponent where it is shorter.
 pub(crate) fn general(value: f64) -> String {
+    general_to(value, 6, false)
+}
+
+/// The same with so many significant digits, and with `keep_zeros` with trailing zeros.
+pub(crate) fn general_to(value: f64, digits: usize, keep_zeros: bool) -> String {
     if value.is_nan() {
         return "nan".to_owned();
     }
     if value.is_infinite() {
         return if value > 0.0 { "inf" } else { "-inf" }.to_owned();
     }
-    let scientific = format!("{value:.5e}");
-    let Some((mantissa, exponent)) = scientific.split_once('e') else { return scientific };
+    let digits = digits.max(1);
+    let written = format!("{value:.*e}", digits - 1);
+    let Some((mantissa, exponent)) = written.split_once('e') else { return written };
     let exponent: i32 = exponent.parse().unwrap_or(0);
-    if !(-4..6).contains(&exponent) {
-        return format!("{}e{}", trim_zeros(mantissa), two_digits(exponent));
+    let last = i32::try_from(digits).unwrap_or(i32::MAX) - 1;
+    let trim = |text: String| if keep_zeros { text } else { trim_zeros(&text).to_owned() };
+    if !(-4..=last).contains(&exponent) {
+        return format!("{}e{}", trim(mantissa.to_owned()), two_digits(exponent));
     }
-    let decimals = usize::try_from(5 - exponent).unwrap_or(0);
-    trim_zeros(&format!("{value:.decimals$}")).to_owned()
+    let decimals = usize::try_from(last - exponent).unwrap_or(0);
+    trim(format!("{value:.decimals$}"))
+}
+
+/// C's `%e`: a digit, so many decimals, and an exponent of at least two digits.
+pub(crate) fn scientific(value: f64, decimals: usize) -> String {
+    let written = format!("{value:.decimals$e}");
+    match written.split_once('e') {
+        Some((mantissa, exponent)) => format!("{mantissa}e{}", two_digits(exponent.parse().unwrap_or(0))),
+        None => written,
+    }
 }
 
 fn trim_zeros(digits: &str) -> &str {

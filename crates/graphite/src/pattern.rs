@@ -4,7 +4,9 @@ use std::fmt::Write as _;
 
 use regex::{Captures, Regex, RegexBuilder};
 
+use crate::context::Compat;
 use crate::error::EvalError;
+use crate::python_regex;
 
 /// The most that one compiled regex may hold, in bytes.
 const MAX_REGEX_BYTES: usize = 1 << 20;
@@ -13,7 +15,7 @@ const MAX_RESULT_BYTES: usize = 16 * 1024;
 
 /// Compiles a regex that may match anywhere in a name.
 pub(crate) fn compile(function: &'static str, pattern: &str) -> Result<Regex, EvalError> {
-    RegexBuilder::new(pattern).size_limit(MAX_REGEX_BYTES).build().map_err(|error| {
+    RegexBuilder::new(&python_regex::translate(pattern)).size_limit(MAX_REGEX_BYTES).build().map_err(|error| {
         let drawing = error.to_string();
         let last = drawing.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("it does not parse").trim();
         let reason = last.strip_prefix("error: ").unwrap_or(last);
@@ -24,6 +26,8 @@ pub(crate) fn compile(function: &'static str, pattern: &str) -> Result<Regex, Ev
 /// A replacement text with references to groups: `\1`, `\g<1>`, `\g<name>`; `\0` is the whole match.
 pub(crate) struct Replacement {
     pieces: Vec<Piece>,
+    /// Whether Python's empty match right after another one is replaced too.
+    twice: bool,
 }
 
 enum Piece {
@@ -33,7 +37,7 @@ enum Piece {
 
 impl Replacement {
     /// Reads a replacement for the matches of a regex.
-    pub(crate) fn parse(function: &'static str, text: &str, regex: &Regex) -> Result<Self, EvalError> {
+    pub(crate) fn parse(function: &'static str, text: &str, regex: &Regex, compat: Compat) -> Result<Self, EvalError> {
         let mut pieces = Vec::new();
         let mut plain = String::new();
         let mut rest = text;
@@ -43,7 +47,12 @@ impl Replacement {
             let Some((name, after)) = reference(rest) else {
                 // A backslash before anything else stands for what follows, and a last one for itself.
                 let escaped = rest.chars().next().unwrap_or('\\');
-                plain.push(escaped);
+                plain.push(match escaped {
+                    'n' => '\n',
+                    'r' => '\r',
+                    't' => '\t',
+                    _ => escaped,
+                });
                 rest = rest.get(escaped.len_utf8()..).unwrap_or("");
                 continue;
             };
@@ -59,7 +68,7 @@ impl Replacement {
         }
         plain.push_str(rest);
         pieces.push(Piece::Text(plain));
-        Ok(Self { pieces })
+        Ok(Self { pieces, twice: compat == Compat::GraphiteWeb })
     }
 
     /// Replaces every match in a name; `None` when the result would be too long.
@@ -68,15 +77,29 @@ impl Replacement {
         let mut copied = 0;
         for captures in regex.captures_iter(name) {
             let Some(whole) = captures.get(0) else { continue };
-            result.push_str(&name[copied..whole.start()]);
-            copied = whole.end();
-            self.expand(&captures, &mut result);
+            self.replace(&captures, name, &mut copied, &mut result);
+            // Where a match ends Python looks for an empty one; the crate goes on behind it.
+            if self.twice
+                && !whole.is_empty()
+                && let Some(again) = regex.captures_at(name, whole.end())
+                && again.get(0).is_some_and(|empty| empty.is_empty() && empty.start() == whole.end())
+            {
+                self.replace(&again, name, &mut copied, &mut result);
+            }
             if result.len() > MAX_RESULT_BYTES {
                 return None;
             }
         }
         result.push_str(&name[copied..]);
         (result.len() <= MAX_RESULT_BYTES).then_some(result)
+    }
+
+    /// What stands before a match, and what the match becomes.
+    fn replace(&self, captures: &Captures<'_>, name: &str, copied: &mut usize, result: &mut String) {
+        let Some(whole) = captures.get(0) else { return };
+        result.push_str(&name[*copied..whole.start()]);
+        *copied = whole.end();
+        self.expand(captures, result);
     }
 
     fn expand(&self, captures: &Captures<'_>, result: &mut String) {
@@ -108,7 +131,7 @@ mod tests {
 
     fn substitute(pattern: &str, replacement: &str, name: &str) -> Result<Option<String>, EvalError> {
         let regex = compile("aliasSub", pattern)?;
-        Ok(Replacement::parse("aliasSub", replacement, &regex)?.apply(&regex, name))
+        Ok(Replacement::parse("aliasSub", replacement, &regex, Compat::Statline)?.apply(&regex, name))
     }
 
     #[test]
@@ -128,6 +151,23 @@ mod tests {
     }
 
     #[test]
+    fn only_graphite_web_replaces_the_end_of_a_match_too() {
+        for (pattern, name, ours, pythons) in [
+            (".*", "ab", "-", "--"),
+            ("^.*$", "ab", "-", "-"),
+            ("x*", "abxd", "-a-b-d-", "-a-b--d-"),
+            ("", "ab", "-a-b-", "-a-b-"),
+            ("é*", "éa", "-a-", "--a-"),
+        ] {
+            let regex = compile("aliasSub", pattern).unwrap();
+            for (compat, expected) in [(Compat::Statline, ours), (Compat::GraphiteWeb, pythons)] {
+                let replacement = Replacement::parse("aliasSub", "-", &regex, compat).unwrap();
+                assert_eq!(replacement.apply(&regex, name).unwrap(), expected, "{pattern} in {name}");
+            }
+        }
+    }
+
+    #[test]
     fn what_cannot_be_replaced_is_told() {
         assert_eq!(
             substitute("a(", "", "").unwrap_err().to_string(),
@@ -139,5 +179,14 @@ mod tests {
         );
         assert_eq!(substitute("a", &"x".repeat(5000), "aaaaaaaa").unwrap(), None);
         assert!(substitute("(a{1000}){1000}", "", "").is_err());
+        for (pattern, reason) in [
+            ("a(?=b)", "look-around, including look-ahead and look-behind, is not supported"),
+            ("(a)\\1", "backreferences are not supported"),
+        ] {
+            assert_eq!(
+                substitute(pattern, "", "").unwrap_err().to_string(),
+                format!("aliasSub: the regex {pattern:?} is not valid: {reason}")
+            );
+        }
     }
 }

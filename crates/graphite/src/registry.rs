@@ -37,6 +37,8 @@ pub(crate) struct Function {
     pub params: &'static [Param],
     /// Whether it makes one series of many and so may be named as a callback.
     pub aggregates: bool,
+    /// Whether the series given to it are evaluated before it runs; if not, it looks at the expressions itself.
+    pub evaluates: bool,
     /// The context that its arguments are evaluated in.
     pub window: fn(&Arguments<'_>, &Context) -> Result<Context, EvalError>,
     pub run: fn(&mut Call<'_>) -> Outcome,
@@ -50,7 +52,8 @@ impl Function {
         params: &'static [Param],
         run: fn(&mut Call<'_>) -> Outcome,
     ) -> Self {
-        Self { name, aliases: &[], group, description, params, aggregates: false, window: same_window, run }
+        let (aliases, window) = (&[] as &[&str], same_window);
+        Self { name, aliases, group, description, params, aggregates: false, evaluates: true, window, run }
     }
 
     /// Other names that it goes by.
@@ -61,6 +64,11 @@ impl Function {
     /// It makes one series of many.
     pub(crate) const fn aggregating(self) -> Self {
         Self { aggregates: true, ..self }
+    }
+
+    /// It takes expressions of series rather than their points.
+    pub(crate) const fn unevaluated(self) -> Self {
+        Self { evaluates: false, ..self }
     }
 
     /// Its arguments are evaluated over another range than its result.

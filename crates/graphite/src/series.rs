@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use statline_series::{Consolidation, Kind, Point, Step, Timestamp};
+use statline_series::{Consolidation, Kind, Point, SeriesKey, Step, Timestamp};
 
 /// A column of values with all that a target says about it.
 #[derive(Clone, Debug, PartialEq)]
@@ -39,7 +39,7 @@ impl Series {
     pub fn new(name: String, start: Timestamp, step: Step, values: Vec<f64>) -> Self {
         Self {
             path_expression: name.clone(),
-            tags: BTreeMap::from([("name".to_owned(), name.clone())]),
+            tags: tags_of(&name),
             name,
             kind: Kind::Untyped,
             consolidation: None,
@@ -88,6 +88,11 @@ impl Series {
         self.time_of(self.len())
     }
 
+    /// Where its grid begins, and its spacing.
+    pub(crate) const fn grid(&self) -> (Timestamp, Step) {
+        (self.start, self.step)
+    }
+
     /// The values with their instants.
     pub fn points(&self) -> impl Iterator<Item = Point> + '_ {
         self.values().iter().enumerate().map(|(index, value)| Point { timestamp: self.time_of(index), value: *value })
@@ -132,6 +137,13 @@ impl Series {
         }
     }
 
+    /// Leaves out all values but the first so many.
+    pub(crate) fn keep_first(&mut self, count: usize) {
+        if count < self.len() {
+            self.values = Arc::new(self.values[..count].to_vec());
+        }
+    }
+
     /// Gives it a name that is its path expression too.
     pub(crate) fn rename(&mut self, name: String) {
         self.path_expression.clone_from(&name);
@@ -143,9 +155,13 @@ impl Series {
         self.tags.insert(tag.to_owned(), value.into());
     }
 
-    /// One value out of all of them.
+    /// One value out of all of them. What counts missing values has one where all are missing.
     pub(crate) fn summary(&self, how: Consolidation) -> f64 {
-        crate::aggregate::row(how, self.values())
+        match how {
+            Consolidation::Count => self.present() as f64,
+            Consolidation::AvgZero if self.present() == 0 && !self.is_empty() => 0.0,
+            _ => crate::aggregate::row(how, self.values()),
+        }
     }
 
     /// How many values are present.
@@ -158,4 +174,14 @@ impl Series {
         let tags: usize = self.tags.iter().map(|(tag, value)| tag.len() + value.len()).sum();
         self.len() + (self.name.len() + self.path_expression.len() + tags) / 8
     }
+}
+
+/// The tags that a name tells, `name` among them.
+fn tags_of(name: &str) -> BTreeMap<String, String> {
+    let key = if name.contains(';') && !name.ends_with(')') { SeriesKey::parse(name).ok() } else { None };
+    let Some(key) = key else { return BTreeMap::from([("name".to_owned(), name.to_owned())]) };
+    let mut tags: BTreeMap<String, String> =
+        key.tags().map(|(tag, value)| (tag.to_owned(), value.into_owned())).collect();
+    tags.entry("name".to_owned()).or_insert_with(|| key.name().to_owned());
+    tags
 }

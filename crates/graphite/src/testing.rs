@@ -2,7 +2,7 @@
 
 use statline_series::{Kind, SeriesKey, Step, Timestamp, Values};
 
-use crate::{Context, EvalError, Fetched, FetchedSeries, Progress, Selection, Series, evaluate, parse};
+use crate::{Answer, Context, EvalError, Fetched, FetchedSeries, Progress, Selection, Series, Wanted, evaluate, parse};
 
 /// A missing value.
 pub(crate) const NO: f64 = f64::NAN;
@@ -33,8 +33,31 @@ pub(crate) fn minutes(key: &str, values: &[f64]) -> FetchedSeries {
     column(key, 60, 60, values)
 }
 
-/// Evaluates a target over a store, fetching as often as it asks.
+/// Evaluates a target over a store of points, fetching as often as it asks.
 pub(crate) fn run_in(context: &Context, target: &str, store: &[FetchedSeries]) -> Result<Vec<Series>, EvalError> {
+    run_with(context, target, |wanted| match wanted {
+        Wanted::Points(selection) => {
+            let selected = |series: &&FetchedSeries| is_selected(selection, &series.key);
+            Answer::Points(store.iter().filter(selected).cloned().collect())
+        }
+        Wanted::Sketches(..) => Answer::Sketches(Vec::new()),
+        Wanted::Events(_) => Answer::Events(Vec::new()),
+    })
+}
+
+pub(crate) fn is_selected(selection: &Selection, key: &SeriesKey) -> bool {
+    match selection {
+        Selection::Path(pattern) => pattern.matches(key.as_str()),
+        Selection::Matchers(matchers) => matchers.iter().all(|one| one.matches_key(key)),
+    }
+}
+
+/// Evaluates a target over whatever answers, fetching as often as it asks.
+pub(crate) fn run_with(
+    context: &Context,
+    target: &str,
+    answer: impl Fn(&Wanted) -> Answer,
+) -> Result<Vec<Series>, EvalError> {
     let expr = parse(target).unwrap_or_else(|error| panic!("{target}: {error}"));
     let mut fetched = Fetched::default();
     for _ in 0..100 {
@@ -44,11 +67,7 @@ pub(crate) fn run_in(context: &Context, target: &str, store: &[FetchedSeries]) -
                 assert!(!requests.is_empty(), "{target}: turned back without asking for anything");
                 for request in requests {
                     assert!(!fetched.contains(&request), "{target}: asked twice for {}", request.expression);
-                    let selected = |series: &&FetchedSeries| match &request.selection {
-                        Selection::Path(pattern) => pattern.matches(series.key.as_str()),
-                        Selection::Matchers(matchers) => matchers.iter().all(|one| one.matches_key(&series.key)),
-                    };
-                    fetched.insert(&request, store.iter().filter(selected).cloned().collect());
+                    fetched.insert(&request, answer(&request.wanted));
                 }
             }
         }

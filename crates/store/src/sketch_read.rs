@@ -54,7 +54,7 @@ impl Inner {
                 let slot = series.grid.map_or(instant, |step| instant.align_down(step));
                 slots.entry(slot).or_default().merge(&sketch);
             }
-            answer.push(FetchedSketches { key: series.key, points: slots.into_iter().collect() });
+            answer.push(FetchedSketches { key: series.key, step: series.grid, points: slots.into_iter().collect() });
         }
         Ok(answer)
     }

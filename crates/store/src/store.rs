@@ -258,6 +258,8 @@ pub struct Fetched {
 pub struct FetchedSketches {
     /// Its identity.
     pub key: SeriesKey,
+    /// The step that was asked for, rounded up to a multiple of the series' own; `None` when none was.
+    pub step: Option<Step>,
     /// The sketches with their instants, or with the starts of their slots, ascending.
     pub points: Vec<(Timestamp, Sketch)>,
 }

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use chrono_tz::Tz;
 use clap::Args;
-use statline_graphite::{Context, ExprKind};
+use statline_graphite::{Context, ExprKind, Wanted};
 use statline_series::{PathPattern, SeriesKey, Step, TimeRange, Timestamp};
 use statline_store::{EmbeddedStore, Fetch, Limits, Resolution, Selection, SeriesInfo, Store, StoreError};
 
@@ -103,8 +103,10 @@ fn selection_of(expression: &str) -> Outcome<Selection> {
         ExprKind::Call(call) if call.name == "seriesByTag" => {
             let context = Context::new(Timestamp::from_millis(0), Timestamp::from_seconds(1), clock::now());
             let planned = statline_graphite::plan(&parsed, &context).map_err(|error| wrong(&error))?;
-            match planned.into_iter().next().map(|request| request.selection) {
-                Some(statline_graphite::Selection::Matchers(matchers)) => Ok(Selection::Matchers(matchers)),
+            match planned.into_iter().next().map(|request| request.wanted) {
+                Some(Wanted::Points(statline_graphite::Selection::Matchers(matchers))) => {
+                    Ok(Selection::Matchers(matchers))
+                }
                 _ => Err(wrong(&"it selects nothing").into()),
             }
         }

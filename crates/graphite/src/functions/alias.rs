@@ -1,8 +1,12 @@
 //! Alias: what a legend shows.
 
+use regex::Regex;
+use statline_series::Consolidation;
+
 use super::{SERIES_LIST, each};
-use crate::arguments::{Param, ParamType};
-use crate::evaluate::{Call, Outcome};
+use crate::arguments::{Param, ParamType, Scalar};
+use crate::evaluate::{Call, Outcome, Stop};
+use crate::format::Format;
 use crate::registry::{Function, Group};
 use crate::series::Series;
 use crate::{names, pattern};
@@ -37,13 +41,41 @@ pub(crate) const FUNCTIONS: &[Function] = &[
         alias_by_node,
     ),
     Function::new(
+        "aliasQuery",
+        Group::Alias,
+        "Series under newName, in which such as %d stands for the last value of what their names make with each match of a regex replaced.",
+        &[
+            SERIES_LIST,
+            Param::required("search", ParamType::String),
+            Param::required("replace", ParamType::String),
+            Param::required("newName", ParamType::String),
+        ],
+        alias_query,
+    ),
+    Function::new(
         "aliasSub",
         Group::Alias,
         "Names with each match of a regex replaced; \\1 and so on stand for its groups.",
         &[SERIES_LIST, Param::required("search", ParamType::String), Param::required("replace", ParamType::String)],
         alias_sub,
     ),
+    Function::new(
+        "lower",
+        Group::Alias,
+        "Names in small letters, or with small letters at some places, counted from 0 or from the end.",
+        CASE,
+        |call| change_case(call, |letter| letter.to_lowercase().collect()),
+    ),
+    Function::new(
+        "upper",
+        Group::Alias,
+        "Names in capitals, or with capitals at some places, counted from 0 or from the end.",
+        CASE,
+        |call| change_case(call, |letter| letter.to_uppercase().collect()),
+    ),
 ];
+
+const CASE: &[Param] = &[SERIES_LIST, Param::optional("pos", ParamType::Integer).multiple()];
 
 fn alias(call: &mut Call<'_>) -> Outcome {
     let name = call.arguments.text(1).unwrap_or_default().to_owned();
@@ -56,15 +88,67 @@ fn alias_by_node(call: &mut Call<'_>) -> Outcome {
 }
 
 fn alias_sub(call: &mut Call<'_>) -> Outcome {
-    let function = call.function.name;
-    let regex = pattern::compile(function, call.arguments.text(1).unwrap_or_default())?;
-    let replacement = pattern::Replacement::parse(function, call.arguments.text(2).unwrap_or_default(), &regex)?;
+    let substitution = Substitution::of(call, 1)?;
     let mut series: Vec<Series> = call.series(0);
     for one in &mut series {
-        one.name =
-            replacement.apply(&regex, &one.name).ok_or_else(|| call.unusable("the name would become too long"))?;
+        one.name = substitution.of_name(&one.name, call)?;
     }
     Ok(series)
+}
+
+/// A regex and what its matches in names become.
+pub(super) struct Substitution {
+    regex: Regex,
+    replacement: pattern::Replacement,
+}
+
+impl Substitution {
+    /// The substitution that two arguments tell, from this one on.
+    pub(super) fn of(call: &Call<'_>, index: usize) -> Result<Self, Stop> {
+        let function = call.function.name;
+        let regex = pattern::compile(function, call.arguments.text(index).unwrap_or_default())?;
+        let replace = call.arguments.text(index + 1).unwrap_or_default();
+        let replacement = pattern::Replacement::parse(function, replace, &regex, call.context.compat)?;
+        Ok(Self { regex, replacement })
+    }
+
+    pub(super) fn of_name(&self, name: &str, call: &Call<'_>) -> Result<String, Stop> {
+        let replaced = self.replacement.apply(&self.regex, name);
+        replaced.ok_or_else(|| call.unusable("the name would become too long"))
+    }
+}
+
+fn alias_query(call: &mut Call<'_>) -> Outcome {
+    let substitution = Substitution::of(call, 1)?;
+    let new_name = Format::parse(call.arguments.text(3).unwrap_or_default()).map_err(|reason| call.unusable(reason))?;
+    let mut series = call.series(0);
+    let queries = series.iter().map(|one| substitution.of_name(&one.name, call)).collect::<Result<Vec<_>, _>>()?;
+    let answers = call.evaluate_texts(&queries)?;
+    for ((one, query), answer) in series.iter_mut().zip(&queries).zip(answers) {
+        let Some(found) = answer.first() else {
+            return Err(call.unusable(format!("no series is found with the query {query}")));
+        };
+        let last = found.summary(Consolidation::Last);
+        if last.is_nan() {
+            return Err(call.unusable(format!("the series {} has no value", found.name)));
+        }
+        one.name = new_name.fill(last);
+    }
+    Ok(series)
+}
+
+fn change_case(call: &mut Call<'_>, change: impl Fn(char) -> String) -> Outcome {
+    let places: Vec<i64> = call.arguments.scalars(1).iter().filter_map(Scalar::integer).collect();
+    each(call, |one| {
+        let length = i64::try_from(one.name.chars().count()).unwrap_or(i64::MAX);
+        let is_meant = |index: usize| {
+            let index = i64::try_from(index).unwrap_or(i64::MAX);
+            places.is_empty() || places.iter().any(|place| *place == index || place.saturating_add(length) == index)
+        };
+        let letters = one.name.chars().enumerate();
+        one.name =
+            letters.map(|(index, letter)| if is_meant(index) { change(letter) } else { letter.into() }).collect();
+    })
 }
 
 /// Some nodes of what stands in the innermost parentheses of a name, up to its first comma.
@@ -109,6 +193,12 @@ mod tests {
             ("substr(movingAverage(srv.*.cpu,2),2)", "cpu"),
             ("substr(srv.*.cpu,5)", ""),
             ("srv.*.cpu|scale(2)|alias('x')", "x"),
+            ("upper(a.b)", "A.B"),
+            ("upper(a.b,0,7,-9)", "A.b"),
+            ("lower(alias(a.b,'ÀBÇ'))", "àbç"),
+            ("lower(alias(a.b,'ABC'),-1,0)", "aBc"),
+            ("aliasQuery(srv.web1.cpu,'.*','a.b','Channel %d MHz')", "Channel 3 MHz"),
+            ("aliasQuery(srv.web1.cpu,'srv.(web1).cpu','scale(a.b,0.5)','%.2f%%')", "1.50%"),
         ] {
             assert_eq!(run(target, &store)[0].name, name, "{target}");
         }
@@ -120,5 +210,15 @@ mod tests {
             failure("aliasByNode(a.b)", &store),
             "aliasByNode: parameter 2 (nodes) is missing; it takes the number of a node or the quoted name of a tag"
         );
+        for (target, reason) in [
+            ("aliasQuery(a.b,'.*','x.y','%d')", "no series is found with the query x.y"),
+            (
+                "aliasQuery(a.b,'.b','(x','%d')",
+                "\"a(x\" is not a target: the parenthesis opened at character 2 is never closed",
+            ),
+            ("aliasQuery(a.b,'$','','n')", "\"n\" has no place for a value, such as %d"),
+        ] {
+            assert_eq!(failure(target, &store), format!("aliasQuery: {reason}"));
+        }
     }
 }

@@ -1,50 +1,46 @@
-//! Calculate: windows that move over each series, and single figures drawn as lines.
-//!
-//! A window looks back from before the panel's range, so the argument is evaluated over a range that begins earlier. When
-//! the window is told in points, how much earlier depends on the step that the argument turns out to have.
+//! Calculate: what all values of a series come to, as lines, and how far they stray.
 
-use statline_series::{Consolidation, Kind, Step};
+use chrono_tz::Tz;
+use statline_series::{Consolidation, Kind, Step, Timestamp};
 
-use super::{SERIES_LIST, int};
-use crate::aggregate;
-use crate::arguments::{Arguments, Literal, Param, ParamType};
-use crate::context::Context;
-use crate::error::EvalError;
+use super::{SERIES_LIST, special};
+use crate::arguments::{Literal, Param, ParamType};
 use crate::evaluate::{Call, Outcome};
-use crate::numbers::general;
+use crate::expr::Number;
+use crate::numbers::{general, repr};
 use crate::registry::{Function, Group};
 use crate::series::Series;
-use crate::{sliding, time};
-
-const WINDOW: Param = Param::required("windowSize", ParamType::IntOrInterval).suggesting(&[
-    int(5),
-    int(7),
-    int(10),
-    Literal::Text("1min"),
-    Literal::Text("5min"),
-    Literal::Text("10min"),
-    Literal::Text("30min"),
-    Literal::Text("1hour"),
-]);
-const X_FILES_FACTOR: Param = Param::optional("xFilesFactor", ParamType::Float);
-const MOVING: &[Param] = &[SERIES_LIST, WINDOW, X_FILES_FACTOR];
+use crate::{aggregate, sliding, time};
 
 pub(crate) const FUNCTIONS: &[Function] = &[
-    moving("movingAverage", "The mean of the values in a window that ends at each moment.", MOVING, moving_average),
-    moving("movingMax", "The largest value in a window that ends at each moment.", MOVING, moving_max),
-    moving("movingMedian", "The middle value in a window that ends at each moment.", MOVING, moving_median),
-    moving("movingMin", "The smallest value in a window that ends at each moment.", MOVING, moving_min),
-    moving("movingSum", "The sum of the values in a window that ends at each moment.", MOVING, moving_sum),
-    moving(
-        "movingWindow",
-        "What func makes of the values in a window that ends at each moment.",
+    Function::new(
+        "aggregateLine",
+        Group::Calculate,
+        "A flat line for each series at what func makes of its values; with keepStep on the series' own grid.",
         &[
             SERIES_LIST,
-            WINDOW,
             Param::optional("func", ParamType::AggFunc).or(Literal::Text("average")),
-            X_FILES_FACTOR,
+            Param::optional("keepStep", ParamType::Boolean).or(Literal::Bool(false)),
         ],
-        moving_window,
+        aggregate_line,
+    ),
+    Function::new(
+        "identity",
+        Group::Calculate,
+        "The time itself: a value a minute, which is its own instant in seconds since the epoch.",
+        &[Param::required("name", ParamType::String)],
+        identity,
+    ),
+    Function::new(
+        "linearRegression",
+        Group::Calculate,
+        "The straight line nearest to the values between two times, or to those that are shown.",
+        &[
+            SERIES_LIST,
+            Param::optional("startSourceAt", ParamType::Date),
+            Param::optional("endSourceAt", ParamType::Date),
+        ],
+        linear_regression,
     ),
     Function::new(
         "nPercentile",
@@ -53,112 +49,54 @@ pub(crate) const FUNCTIONS: &[Function] = &[
         &[SERIES_LIST, Param::required("n", ParamType::Float)],
         n_percentile,
     ),
+    Function::new(
+        "stdev",
+        Group::Calculate,
+        "The standard deviation of the last points up to each moment, when at least the part windowTolerance of them is known.",
+        &[
+            SERIES_LIST,
+            Param::required("points", ParamType::Integer),
+            Param::optional("windowTolerance", ParamType::Float).or(Literal::Number(Number::Float(0.1))),
+        ],
+        stdev,
+    ),
 ];
 
-const fn moving(
-    name: &'static str,
-    description: &'static str,
-    params: &'static [Param],
-    run: fn(&mut Call<'_>) -> Outcome,
-) -> Function {
-    Function::new(name, Group::Calculate, description, params, run).over(preview_window)
-}
-
-/// The most rounds of finding out how coarse the argument gets when it is looked at further back.
-const MAX_ROUNDS: usize = 4;
-
-/// How far a window reaches back, when series have this step.
-fn preview_millis(arguments: &Arguments<'_>, step: Step) -> i64 {
-    match (arguments.integer(1), arguments.text(1)) {
-        (Some(points), _) => points.saturating_mul(step.millis()),
-        (None, Some(text)) => time::parse_interval(text).unwrap_or(0).saturating_abs(),
-        (None, None) => 0,
-    }
-}
-
-fn preview_window(arguments: &Arguments<'_>, context: &Context) -> Result<Context, EvalError> {
-    Ok(context.looking_back(preview_millis(arguments, context.step_hint)))
-}
-
-fn moving_average(call: &mut Call<'_>) -> Outcome {
-    slide(call, Consolidation::Average, "average", 2)
-}
-
-fn moving_max(call: &mut Call<'_>) -> Outcome {
-    slide(call, Consolidation::Max, "max", 2)
-}
-
-fn moving_median(call: &mut Call<'_>) -> Outcome {
-    slide(call, Consolidation::Median, "median", 2)
-}
-
-fn moving_min(call: &mut Call<'_>) -> Outcome {
-    slide(call, Consolidation::Min, "min", 2)
-}
-
-fn moving_sum(call: &mut Call<'_>) -> Outcome {
-    slide(call, Consolidation::Sum, "sum", 2)
-}
-
-fn moving_window(call: &mut Call<'_>) -> Outcome {
-    let how = call.arguments.aggregation(2);
-    let function = call.arguments.text(2).unwrap_or(how.as_str()).to_owned();
-    slide(call, how, &function, 3)
-}
-
-fn slide(call: &mut Call<'_>, how: Consolidation, function: &str, factor_index: usize) -> Outcome {
-    let mut preview = preview_millis(&call.arguments, call.context.step_hint);
-    let mut series = call.series(0);
-    for _ in 0..MAX_ROUNDS {
-        let coarsest = series.iter().map(|one| one.step).max().unwrap_or(call.context.step_hint);
-        let needed = preview_millis(&call.arguments, coarsest);
-        if needed <= preview {
-            break;
-        }
-        preview = needed;
-        series = call.series_over(0, &call.context.looking_back(preview))?;
-    }
-    let factor = call.arguments.number(factor_index);
-    let shown = match call.arguments.text(1) {
-        Some(text) => format!("\"{text}\""),
-        None => call.arguments.scalar(1).map(ToString::to_string).unwrap_or_default(),
-    };
-    let tag = format!("moving{}", capitalized(function));
-    for one in &mut series {
-        let window = match call.arguments.integer(1) {
-            Some(points) => points,
-            None => preview / one.step.millis(),
-        };
-        let window = usize::try_from(window).unwrap_or(usize::MAX).max(1);
-        let factor = factor.or(one.x_files_factor).unwrap_or(call.context.x_files_factor);
-        one.set_values(sliding::windows(one.values(), window, how, factor));
-        drop_preview(one, preview, call.context);
-        one.note(&tag, shown.trim_matches('"'));
-        one.rename(format!("{tag}({},{shown})", one.name));
-        if how == Consolidation::Sum || how == Consolidation::Count {
+fn aggregate_line(call: &mut Call<'_>) -> Outcome {
+    let how = call.arguments.aggregation(1);
+    let keep_step = call.arguments.flag(2);
+    let lines = call.series(0).into_iter().map(|mut one| {
+        let value = one.summary(how);
+        let shown = if value.is_nan() { "None".to_owned() } else { general(value) };
+        let name = format!("aggregateLine({}, {shown})", one.name);
+        if keep_step {
+            one.set_values(vec![value; one.len()]);
+            one.rename(name);
             one.kind = Kind::Untyped;
+            return one;
         }
-    }
-    Ok(series)
+        let exact = match value {
+            value if value.is_nan() => shown,
+            count if how == Consolidation::Count => general(count),
+            value => repr(value),
+        };
+        let mut line = special::flat_line(exact, value, call.context);
+        line.rename(name);
+        line
+    });
+    Ok(lines.collect())
 }
 
-/// Leaves out the values that were only there to fill windows.
-fn drop_preview(one: &mut Series, preview: i64, context: &Context) {
-    let step = one.step.millis();
-    let begins_with_window = one.start <= context.looking_back(preview).from.offset(step);
-    let count = if begins_with_window {
-        preview / step
-    } else {
-        context.from.millis().saturating_sub(one.start.millis()).div_euclid(step).saturating_add(1)
-    };
-    one.drop_first(usize::try_from(count).unwrap_or(0));
-}
-
-fn capitalized(word: &str) -> String {
-    let mut characters = word.chars();
-    characters
-        .next()
-        .map_or_else(String::new, |first| first.to_uppercase().chain(characters.flat_map(char::to_lowercase)).collect())
+fn identity(call: &mut Call<'_>) -> Outcome {
+    let name = call.arguments.text(0).unwrap_or_default().to_owned();
+    let step = Step::from_seconds(60).unwrap_or(Step::SECOND);
+    let mut line = Series::new(name, call.context.from, step, Vec::new());
+    let span = call.context.until.millis().saturating_sub(line.start.millis());
+    let count = usize::try_from(span.saturating_add(step.millis() - 1) / step.millis()).unwrap_or(0);
+    call.check_points(count)?;
+    line.set_values((0..count).map(|index| line.time_of(index).millis() as f64 / 1000.0).collect());
+    line.path_expression = format!("identity(\"{}\")", line.name);
+    Ok(vec![line])
 }
 
 fn n_percentile(call: &mut Call<'_>) -> Outcome {
@@ -172,7 +110,7 @@ fn n_percentile(call: &mut Call<'_>) -> Outcome {
         if value.is_nan() {
             continue;
         }
-        one.note("nPercentile", crate::numbers::repr(percent));
+        one.note("nPercentile", repr(percent));
         one.rename(format!("nPercentile({}, {})", one.name, general(percent)));
         one.kind = Kind::Untyped;
         one.set_values(vec![value; one.len()]);
@@ -181,71 +119,120 @@ fn n_percentile(call: &mut Call<'_>) -> Outcome {
     Ok(lines)
 }
 
+fn stdev(call: &mut Call<'_>) -> Outcome {
+    let points = call.arguments.integer(1).unwrap_or(0);
+    let Some(window) = usize::try_from(points).ok().filter(|window| *window > 0) else {
+        return Err(call.unusable(format!("points is a number of points above 0, got {points}")));
+    };
+    let tolerance = call.arguments.number(2).unwrap_or(0.1);
+    let mut series = call.series(0);
+    for one in &mut series {
+        one.set_values(if call.context.as_graphite_web() {
+            drifting_deviations(one.values(), window, tolerance)
+        } else {
+            sliding::windows(one.values(), window, Consolidation::Stddev, tolerance)
+        });
+        one.note("stdev", points.to_string());
+        one.rename(format!("stdev({},{points})", one.name));
+        one.kind = Kind::Untyped;
+    }
+    Ok(series)
+}
+
+/// Deviations by graphite-web's sums of values and of squares, from which it takes away what leaves the window: they drift
+/// after large values.
+fn drifting_deviations(values: &[f64], window: usize, tolerance: f64) -> Vec<f64> {
+    let (mut count, mut sum, mut squares) = (0.0, 0.0, 0.0);
+    let mut deviations = Vec::with_capacity(values.len());
+    for (index, value) in values.iter().copied().enumerate() {
+        let leaving = index.checked_sub(window).map_or(f64::NAN, |place| values[place]);
+        if !leaving.is_nan() {
+            count -= 1.0;
+            sum -= leaving;
+            squares -= leaving * leaving;
+        }
+        if !value.is_nan() {
+            count += 1.0;
+            sum += value;
+            squares += value * value;
+        }
+        let is_enough = count > 0.0 && count / window as f64 >= tolerance;
+        deviations.push(if is_enough { (count * squares - sum * sum).sqrt() / count } else { f64::NAN });
+    }
+    deviations
+}
+
+fn linear_regression(call: &mut Call<'_>) -> Outcome {
+    // graphite-web reads them in the zone of the server.
+    let zone = if call.context.as_graphite_web() { Tz::UTC } else { call.context.zone };
+    let (from, until) = (call.date(1, zone)?, call.date(2, zone)?);
+    let mut source = *call.context;
+    source.from = from.unwrap_or(source.from);
+    source.until = until.unwrap_or(source.until);
+    if source.from >= source.until {
+        return Err(call.unusable("startSourceAt has to be before endSourceAt"));
+    }
+    let series = call.series(0);
+    let sources = if source == *call.context { series.clone() } else { call.series_over(0, &source)? };
+    // graphite-web shows the window's ends as the clocks of the query's zone tell them, as if they told UTC.
+    let shown = |given: Option<Timestamp>, end: Timestamp| {
+        let wrong_zone = given.is_none() && call.context.as_graphite_web();
+        let aside = if wrong_zone { time::offset_millis(end, call.context.zone) } else { 0 };
+        end.offset(aside).seconds()
+    };
+    let (shown_from, shown_until) = (shown(from, source.from), shown(until, source.until));
+    let mut lines = Vec::new();
+    for (mut one, source) in series.into_iter().zip(sources) {
+        let Some(fit) = Fit::of(&source) else { continue };
+        one.set_values((0..one.len()).map(|index| fit.at(one.time_of(index))).collect());
+        one.note("linearRegressions", format!("{shown_from}, {shown_until}"));
+        one.rename(format!("linearRegression({}, {shown_from}, {shown_until})", one.name));
+        one.kind = Kind::Untyped;
+        one.consolidation = None;
+        lines.push(one);
+    }
+    Ok(lines)
+}
+
+/// A straight line.
+struct Fit {
+    /// Where the mean of the places is, in milliseconds, and the mean of the values.
+    center: f64,
+    height: f64,
+    /// By how much it rises in a millisecond.
+    slope: f64,
+}
+
+impl Fit {
+    /// The line by least squares; `None` of fewer than two values.
+    fn of(series: &Series) -> Option<Self> {
+        let present = || series.values().iter().enumerate().filter(|(_, value)| !value.is_nan());
+        let count = series.present() as f64;
+        let place = present().map(|(index, _)| index as f64).sum::<f64>() / count;
+        let height = present().map(|(_, value)| value).sum::<f64>() / count;
+        let (mut squares, mut products) = (0.0, 0.0);
+        for (index, value) in present() {
+            let distance = index as f64 - place;
+            squares += distance * distance;
+            products += distance * (value - height);
+        }
+        if squares == 0.0 || count < 2.0 {
+            return None;
+        }
+        let step = series.step.millis() as f64;
+        let center = series.start.millis() as f64 + place * step;
+        Some(Self { center, height, slope: products / squares / step })
+    }
+
+    fn at(&self, instant: Timestamp) -> f64 {
+        self.height + self.slope * (instant.millis() as f64 - self.center)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use crate::testing::{NO, assert_values, at, check, column, context, failure, minutes, run, run_in};
-    use crate::{Context, Fetched, Progress, evaluate, parse, plan};
-    use statline_series::Step;
-
-    /// 1, 2, 3, … a minute apart; 10 is at 60 s, the first in the window.
-    fn counting() -> Vec<crate::FetchedSeries> {
-        vec![column("a", -480, 60, &(1..=14).map(f64::from).collect::<Vec<_>>())]
-    }
-
-    #[test]
-    fn windows_look_back_beyond_the_range() {
-        for (target, name, values) in [
-            ("movingAverage(a,3)", "movingAverage(a,3)", [9.0, 10.0, 11.0, 12.0, 13.0]),
-            ("movingAverage(a,'3min')", "movingAverage(a,\"3min\")", [9.0, 10.0, 11.0, 12.0, 13.0]),
-            ("movingSum(a,2)", "movingSum(a,2)", [19.0, 21.0, 23.0, 25.0, 27.0]),
-            ("movingMin(a,4)", "movingMin(a,4)", [7.0, 8.0, 9.0, 10.0, 11.0]),
-            ("movingMax(scale(a,-1),4)", "movingMax(scale(a,-1),4)", [-7.0, -8.0, -9.0, -10.0, -11.0]),
-            ("movingMedian(a,'2min')", "movingMedian(a,\"2min\")", [9.5, 10.5, 11.5, 12.5, 13.5]),
-            ("movingWindow(a,2,'range')", "movingRange(a,2)", [1.0; 5]),
-            ("movingAverage(a,'1min')", "movingAverage(a,\"1min\")", [10.0, 11.0, 12.0, 13.0, 14.0]),
-            ("movingAverage(movingSum(a,2),2)", "movingAverage(movingSum(a,2),2)", [18.0, 20.0, 22.0, 24.0, 26.0]),
-            // Less than half of a window of 20 is there.
-            ("movingAverage(a,20,0.6)", "movingAverage(a,20)", [NO, NO, 6.5, 7.0, 7.5]),
-        ] {
-            check(target, &counting(), &[(name, &values)]);
-            assert_eq!(run(target, &counting())[0].start, at(60), "{target}");
-        }
-        assert_eq!(run("movingAverage(a,3)", &counting())[0].tags["movingAverage"], "3");
-        assert_eq!(
-            failure("movingAverage(a,0)", &[]),
-            "movingAverage: parameter 2 (windowSize) takes a positive number of points or a quoted interval such as \
-             \"5min\", got the number 0 at character 17"
-        );
-    }
-
-    #[test]
-    fn a_window_finer_than_the_step_is_one_point() {
-        let one = run("movingAverage(a,'10s')", &counting()).remove(0);
-        assert_eq!((one.start, one.values()), (at(0), &[9.0, 10.0, 11.0, 12.0, 13.0, 14.0][..]));
-    }
-
-    #[test]
-    fn missing_values_take_no_part() {
-        let store = [column("a", -60, 60, &[NO, 1.0, NO, NO, NO, 5.0, 7.0])];
-        check("movingAverage(a,2)", &store, &[("movingAverage(a,2)", &[1.0, NO, NO, 5.0, 6.0])]);
-        check("movingMedian(a,3)", &store, &[("movingMedian(a,3)", &[1.0, 1.0, NO, 5.0, 6.0])]);
-    }
-
-    #[test]
-    fn a_window_in_points_asks_again_when_the_step_is_coarser_than_expected() {
-        let target = parse("movingAverage(a,3)").unwrap();
-        let context = Context { step_hint: Step::from_seconds(10).unwrap(), ..context() };
-        let first = plan(&target, &context).unwrap();
-        assert_eq!(first[0].range.from, at(-30).offset(1));
-        let mut fetched = Fetched::default();
-        fetched.insert(&first[0], counting());
-        let Progress::Fetch(second) = evaluate(&target, &context, &fetched).unwrap() else { panic!("done too early") };
-        assert_eq!(second[0].range.from, at(-180).offset(1));
-        let series = run_in(&context, "movingAverage(a,3)", &counting()).unwrap();
-        assert_values(series[0].values(), &[9.0, 10.0, 11.0, 12.0, 13.0], "after the second round");
-        let hourly = run_in(&context, "movingAverage(summarize(a,'2min'),2)", &counting()).unwrap();
-        assert_eq!(hourly[0].step.millis(), 120_000);
-    }
+    use crate::{Compat, Context};
 
     #[test]
     fn a_percentile_is_a_line() {
@@ -253,5 +240,67 @@ mod tests {
         check("nPercentile(group(a,b),50)", &store, &[("nPercentile(a, 50)", &[3.0; 5])]);
         check("nPercentile(a,99.5)", &store, &[("nPercentile(a, 99.5)", &[5.0; 5])]);
         assert_eq!(failure("nPercentile(a,0)", &store), "nPercentile: n is a percent above 0, got 0");
+    }
+
+    #[test]
+    fn a_whole_series_is_a_line() {
+        let store = [minutes("a", &[5.0, NO, 1.0, 3.0, 2.0]), minutes("b", &[NO; 5])];
+        check(
+            "aggregateLine(group(a,b))",
+            &store,
+            &[("aggregateLine(a, 2.75)", &[2.75; 3]), ("aggregateLine(b, None)", &[NO; 3])],
+        );
+        check("aggregateLine(a,'count',true)", &store, &[("aggregateLine(a, 4)", &[4.0; 5])]);
+        let line = run("aggregateLine(a,'max')", &store).remove(0);
+        assert_eq!((line.start, line.step.millis(), line.tags["name"].as_str()), (at(0), 150_000, "5.0"));
+        assert_eq!(line.path_expression, "aggregateLine(a, 5)");
+        assert_eq!(run("aggregateLine(a,'count')", &store)[0].tags["name"], "4");
+        check(
+            "diffSeries(a,aggregateLine(a,'min'))",
+            &store,
+            &[("diffSeries(a,aggregateLine(a, 1))", &[4.0, 1.0, 0.0, 2.0, 1.0])],
+        );
+    }
+
+    #[test]
+    fn the_time_is_a_series() {
+        let line = run("identity('now then')", &[]).remove(0);
+        assert_eq!((line.name.as_str(), line.path_expression.as_str()), ("now then", "identity(\"now then\")"));
+        assert_eq!((line.start, line.values()), (at(0), &[0.0, 60.0, 120.0, 180.0, 240.0][..]));
+        let endless = Context { until: statline_series::Timestamp::MAX, ..context() };
+        assert!(run_in(&endless, "identity('x')", &[]).is_err());
+    }
+
+    #[test]
+    fn deviations_are_those_of_the_last_points() {
+        let store = [minutes("a", &[1.0, 3.0, NO, 5.0, 9.0])];
+        check("stdev(a,2)", &store, &[("stdev(a,2)", &[0.0, 1.0, 0.0, 0.0, 2.0])]);
+        check("stdev(a,2,1)", &store, &[("stdev(a,2)", &[NO, 1.0, NO, NO, 2.0])]);
+        assert_eq!(run("stdev(a,2)", &store)[0].tags["stdev"], "2");
+        assert_eq!(failure("stdev(a,0)", &store), "stdev: points is a number of points above 0, got 0");
+    }
+
+    #[test]
+    fn a_regression_is_a_straight_line() {
+        // 2 a minute, and 10 at 60 s.
+        let store = [
+            column("a", -240, 60, &[0.0, 2.0, NO, 6.0, 8.0, 10.0, 12.0, 14.0, 16.0, 18.0]),
+            minutes("b", &[NO, NO, 7.0, NO, NO]),
+        ];
+        let line = [10.0, 12.0, 14.0, 16.0, 18.0];
+        check("linearRegression({a,b})", &store, &[("linearRegression(a, 0, 300)", &line)]);
+        check("linearRegression(a,'-10min','-6min')", &store, &[("linearRegression(a, -300, -60)", &line)]);
+        assert_eq!(run("linearRegression(a)", &store)[0].tags["linearRegressions"], "0, 300");
+        assert!(
+            failure("linearRegression(a,'soon')", &store)
+                .starts_with("linearRegression: startSourceAt: \"soon\" is not a time")
+        );
+        assert!(
+            failure("linearRegression(a,'now','-1h')", &store).ends_with("startSourceAt has to be before endSourceAt")
+        );
+        let berlin = Context { zone: chrono_tz::Tz::Europe__Berlin, compat: Compat::GraphiteWeb, ..context() };
+        let one = run_in(&berlin, "linearRegression(a)", &store).unwrap().remove(0);
+        assert_eq!(one.name, "linearRegression(a, 3600, 3900)");
+        assert_values(one.values(), &line, "whatever the zone");
     }
 }

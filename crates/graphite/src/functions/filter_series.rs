@@ -1,8 +1,13 @@
 //! Filter series: which of many are shown.
 
+use std::borrow::Cow;
+
 use statline_series::Consolidation;
 
+use super::alias::Substitution;
 use super::{SERIES_LIST, first};
+use crate::aggregate;
+use crate::align::Grid;
 use crate::arguments::{Literal, Param, ParamType};
 use crate::evaluate::{Call, Outcome};
 use crate::pattern;
@@ -25,6 +30,12 @@ pub(crate) const FUNCTIONS: &[Function] = &[
     filter("averageBelow", "Series whose mean is n or less.", WITH_NUMBER, |call| {
         by(call, Consolidation::Average, "<=", 1)
     }),
+    filter(
+        "averageOutsidePercentile",
+        "Series whose mean is among the lowest or highest of all, beyond the n-th percentile of them.",
+        WITH_NUMBER,
+        average_outside,
+    ),
     filter("currentAbove", "Series whose last value is above n.", WITH_NUMBER, |call| {
         by(call, Consolidation::Last, ">", 1)
     }),
@@ -80,6 +91,12 @@ pub(crate) const FUNCTIONS: &[Function] = &[
         ranked_without_missing(call, Consolidation::Stddev)
     }),
     filter(
+        "removeBetweenPercentile",
+        "Series that are at least once among the lowest or highest of a moment, beyond the n-th percentile of it.",
+        WITH_NUMBER,
+        remove_between,
+    ),
+    filter(
         "removeEmptySeries",
         "Series that have values, and with xFilesFactor at least that part of them.",
         &[SERIES_LIST, Param::optional("xFilesFactor", ParamType::Float)],
@@ -90,6 +107,17 @@ pub(crate) const FUNCTIONS: &[Function] = &[
         "Of series with the same name, the first.",
         &[Param::required("seriesLists", ParamType::SeriesList).multiple()],
         unique,
+    ),
+    filter(
+        "useSeriesAbove",
+        "For series with a value above value, those that their names become with each match of a regex replaced.",
+        &[
+            SERIES_LIST,
+            Param::required("value", ParamType::Float),
+            Param::required("search", ParamType::String),
+            Param::required("replace", ParamType::String),
+        ],
+        use_series_above,
     ),
 ];
 
@@ -152,6 +180,55 @@ fn limit(call: &mut Call<'_>) -> Outcome {
     Ok(first(call.series(0), count))
 }
 
+/// The bounds beyond which a value is an extreme of those given, which are reordered.
+fn extremes(values: &mut [f64], percent: f64) -> (f64, f64) {
+    let percent = if percent < 50.0 { 100.0 - percent } else { percent };
+    (aggregate::percentile(values, 100.0 - percent, false), aggregate::percentile(values, percent, false))
+}
+
+fn average_outside(call: &mut Call<'_>) -> Outcome {
+    let percent = call.arguments.number(1).unwrap_or(0.0);
+    let mut series = call.series(0);
+    let mut means: Vec<f64> = series.iter().map(|one| one.summary(Consolidation::Average)).collect();
+    let (low, high) = extremes(&mut means, percent);
+    series.retain(|one| {
+        let mean = one.summary(Consolidation::Average);
+        !(low < mean && mean < high)
+    });
+    Ok(series)
+}
+
+fn remove_between(call: &mut Call<'_>) -> Outcome {
+    let percent = call.arguments.number(1).unwrap_or(0.0);
+    let series = call.series(0);
+    let Some(grid) = Grid::of(series.iter(), call.context)? else { return Ok(series) };
+    let columns: Vec<Cow<'_, [f64]>> = series.iter().map(|one| grid.column(one, call.context)).collect();
+    let mut stands_out = vec![false; columns.len()];
+    let mut row = Vec::with_capacity(columns.len());
+    for index in 0..grid.len {
+        row.clear();
+        row.extend(columns.iter().map(|column| column[index]));
+        let (low, high) = extremes(&mut row, percent);
+        for (flag, column) in stands_out.iter_mut().zip(&columns) {
+            let value = column[index];
+            *flag |= value <= low || value >= high;
+        }
+    }
+    drop(columns);
+    Ok(series.into_iter().zip(stands_out).filter_map(|(one, flag)| flag.then_some(one)).collect())
+}
+
+fn use_series_above(call: &mut Call<'_>) -> Outcome {
+    let value = call.arguments.number(1).unwrap_or(f64::NAN);
+    let substitution = Substitution::of(call, 2)?;
+    let series = call.series(0);
+    let above = series.iter().filter(|one| one.summary(Consolidation::Max) > value);
+    let queries = above.map(|one| substitution.of_name(&one.name, call)).collect::<Result<Vec<_>, _>>()?;
+    let mut answers: Vec<Series> = call.evaluate_texts(&queries)?.into_iter().flatten().collect();
+    answers.retain(|one| !one.is_empty());
+    Ok(answers)
+}
+
 #[expect(clippy::cast_precision_loss, reason = "series are far shorter than 2^52")]
 fn remove_empty(call: &mut Call<'_>) -> Outcome {
     let factor = call.arguments.number(1).unwrap_or(0.0);
@@ -209,10 +286,25 @@ mod tests {
             ("unique(s.a,s.*,s.b)", "s.a s.b s.c s.d"),
             ("grep(s.*,'[ad]$')", "s.a s.d"),
             ("exclude(s.*,'a|b')", "s.c s.d"),
+            // Means: 3, 6, none, 4.25.
+            ("averageOutsidePercentile(s.*,90)", "s.a s.b s.c"),
+            ("averageOutsidePercentile(s.*,40)", "s.a s.b s.c s.d"),
+            ("removeBetweenPercentile(s.*,90)", "s.a s.b s.d"),
+            ("removeBetweenPercentile(group(s.a,scale(s.a,2),scale(s.a,3)),90)", "s.a scale(s.a,3)"),
+            ("useSeriesAbove(s.*,5,'[ab]$','a')", "s.a s.d"),
+            ("useSeriesAbove(s.*,4,'s\\.(.)','scale(s.\\1,2)')", "scale(s.a,2) scale(s.b,2) scale(s.d,2)"),
+            ("useSeriesAbove(s.*,50,'a','b')", ""),
         ] {
             let yielded: Vec<String> = run(target, &store).into_iter().map(|one| one.name).collect();
             assert_eq!(yielded.join(" "), names, "{target}");
         }
+        assert_eq!(
+            failure(
+                r#"useSeriesAbove(alias(s.a,'T'),0,'T',"useSeriesAbove(alias(s.a,'U'),0,'U','useSeriesAbove(s.a,0,\"x\",\"y\")')")"#,
+                &store
+            ),
+            "useSeriesAbove: a query that it makes asks for such queries again"
+        );
         assert_eq!(failure("grep(s.*,'(')", &store), "grep: the regex \"(\" is not valid: unclosed group");
         assert_eq!(
             failure("filterSeries(s.*,'sum','~',1)", &store),

@@ -1,10 +1,13 @@
-//! Graph: how series are drawn. Values stay as they are; whoever draws reads the options.
+//! Graph: how series are drawn. Values stay as they are, but for those that are stacked; whoever draws reads the options.
+
+use statline_series::Step;
 
 use super::{SERIES_LIST, each, int, special};
 use crate::arguments::{Param, ParamType};
 use crate::evaluate::{Call, Outcome};
 use crate::numbers::{general, repr};
 use crate::registry::{Function, Group};
+use crate::series::Series;
 
 pub(crate) const FUNCTIONS: &[Function] = &[
     graph(
@@ -13,6 +16,7 @@ pub(crate) const FUNCTIONS: &[Function] = &[
         &[SERIES_LIST, Param::required("alpha", ParamType::Float)],
         |call| number_option(call, "alpha"),
     ),
+    graph("areaBetween", "The area between two series, drawn with areaMode=stacked.", &[SERIES_LIST], area_between),
     graph(
         "color",
         "Drawn in this colour: a name, or hexadecimal digits.",
@@ -22,7 +26,7 @@ pub(crate) const FUNCTIONS: &[Function] = &[
     graph(
         "dashed",
         "Drawn with dashes of so many pixels.",
-        &[SERIES_LIST, Param::optional("dashLength", ParamType::Integer).or(int(5))],
+        &[SERIES_LIST, Param::optional("dashLength", ParamType::Float).or(int(5))],
         dashed,
     ),
     graph("drawAsInfinite", "Drawn as a vertical line at each value that is not zero.", &[SERIES_LIST], |call| {
@@ -36,6 +40,12 @@ pub(crate) const FUNCTIONS: &[Function] = &[
     ),
     graph("secondYAxis", "Drawn against the axis on the right.", &[SERIES_LIST], |call| flag(call, "secondYAxis")),
     graph(
+        "stacked",
+        "Series on top of each other, and of those that the target has put on the same stack before.",
+        &[SERIES_LIST, Param::optional("stack", ParamType::String)],
+        stacked,
+    ),
+    graph(
         "threshold",
         "A flat line at a value, with a label and a colour.",
         &[
@@ -45,7 +55,20 @@ pub(crate) const FUNCTIONS: &[Function] = &[
         ],
         threshold,
     ),
+    graph(
+        "verticalLine",
+        "A vertical line at a time, with a label and a colour.",
+        &[
+            Param::required("ts", ParamType::Date),
+            Param::optional("label", ParamType::String),
+            Param::optional("color", ParamType::String),
+        ],
+        vertical_line,
+    ),
 ];
+
+/// The stack of series that are not put on one by name.
+const NAMELESS_STACK: &str = "__DEFAULT__";
 
 const fn graph(
     name: &'static str,
@@ -69,6 +92,13 @@ fn flag(call: &mut Call<'_>, option: &'static str) -> Outcome {
         one.note(option, "1");
         one.name = format!("{option}({})", one.name);
     })
+}
+
+/// Makes an area of two series, for `areaMode=stacked`: the lower one is not seen, the other stands on it.
+pub(super) fn stack_between(lower: &mut Series, upper: &mut Series) {
+    lower.options.insert("invisible", "true".to_owned());
+    lower.options.insert("stacked", "true".to_owned());
+    upper.options.insert("stacked", "true".to_owned());
 }
 
 fn color(call: &mut Call<'_>) -> Outcome {
@@ -98,9 +128,87 @@ fn threshold(call: &mut Call<'_>) -> Outcome {
     Ok(vec![line])
 }
 
+fn area_between(call: &mut Call<'_>) -> Outcome {
+    let series = call.series(0);
+    if series.is_empty() {
+        return Ok(series);
+    }
+    let count = series.len();
+    let Ok([mut lower, mut upper]) = <[Series; 2]>::try_from(series) else {
+        return Err(call.unusable(format!("seriesList is exactly two series, got {count}")));
+    };
+    stack_between(&mut lower, &mut upper);
+    upper.note("areaBetween", "1");
+    upper.name = format!("areaBetween({})", upper.path_expression);
+    lower.tags.clone_from(&upper.tags);
+    lower.name.clone_from(&upper.name);
+    Ok(vec![lower, upper])
+}
+
+fn stacked(call: &mut Call<'_>) -> Outcome {
+    let stack = call.arguments.text(1).unwrap_or(NAMELESS_STACK).to_owned();
+    let mut top = call.stack(&stack);
+    let mut series = call.series(0);
+    for one in &mut series {
+        let mut totals = below(one, top.as_ref());
+        for (total, value) in totals.iter_mut().zip(one.values_mut()) {
+            if !value.is_nan() {
+                *total += *value;
+                *value = *total;
+            }
+        }
+        let mut new_top = Series::new(String::new(), one.start, one.step, totals);
+        if let Some(old) = top.filter(|old| new_top.grid() == old.grid() && old.len() > new_top.len()) {
+            // Where this series ends, the stack is as high as it was.
+            let rest = old.values()[new_top.len()..].iter().copied();
+            new_top.set_values(new_top.values().iter().copied().chain(rest).collect());
+        }
+        top = Some(new_top);
+        one.options.insert("stacked", "true".to_owned());
+        if stack == NAMELESS_STACK {
+            one.note("stacked", NAMELESS_STACK);
+            one.name = format!("stacked({})", one.name);
+        }
+        one.path_expression.clone_from(&one.name);
+    }
+    if let Some(top) = top {
+        call.set_stack(&stack, top);
+    }
+    Ok(series)
+}
+
+/// How high a stack is at the instants of a series; 0 where there is none.
+fn below(one: &Series, top: Option<&Series>) -> Vec<f64> {
+    let Some(top) = top else { return vec![0.0; one.len()] };
+    let height = |index: usize| {
+        let past = one.time_of(index).millis().saturating_sub(top.start.millis());
+        let place = usize::try_from(past.div_euclid(top.step.millis())).ok();
+        place.and_then(|place| top.values().get(place)).copied().unwrap_or(0.0)
+    };
+    (0..one.len()).map(height).collect()
+}
+
+fn vertical_line(call: &mut Call<'_>) -> Outcome {
+    let at = call.date(0, call.context.zone)?.unwrap_or(call.context.now).align_down(Step::SECOND);
+    let (from, until) = (call.context.from.align_down(Step::SECOND), call.context.until);
+    if at < from || at > until {
+        let beyond = if at < from { "before the range begins" } else { "after the range ends" };
+        return Err(call.unusable(format!("ts is {}, {beyond}", at.seconds())));
+    }
+    let unlabelled =
+        if call.context.as_graphite_web() { "None".to_owned() } else { format!("verticalLine({})", at.seconds()) };
+    let label = call.arguments.text(1).map_or(unlabelled, str::to_owned);
+    let mut line = Series::new(label, at, Step::SECOND, vec![1.0]);
+    line.options.insert("drawAsInfinite", "true".to_owned());
+    if let Some(color) = call.arguments.text(2) {
+        line.options.insert("color", color.to_owned());
+    }
+    Ok(vec![line])
+}
+
 #[cfg(test)]
 mod tests {
-    use crate::testing::{minutes, run};
+    use crate::testing::{NO, at, check, column, failure, minutes, run};
 
     #[test]
     fn drawing_is_an_option_and_sometimes_a_name() {
@@ -119,5 +227,64 @@ mod tests {
         }
         assert_eq!(run("threshold(90)", &store)[0].name, "90.0");
         assert_eq!(run("color(color(a,'red'),'blue')", &store)[0].path_expression, "a");
+    }
+
+    #[test]
+    fn an_area_is_between_two_lines() {
+        let store = [minutes("a.low", &[1.0; 5]), minutes("a.top", &[2.0; 5])];
+        let area = run("areaBetween(a.*)", &store);
+        for one in &area {
+            assert_eq!((one.name.as_str(), one.tags["areaBetween"].as_str()), ("areaBetween(a.*)", "1"));
+            assert_eq!(one.tags["name"], "a.top");
+        }
+        assert_eq!(area[0].options.keys().copied().collect::<Vec<_>>(), ["invisible", "stacked"]);
+        assert_eq!(area[1].options.keys().copied().collect::<Vec<_>>(), ["stacked"]);
+        assert_eq!(failure("areaBetween(a.low)", &store), "areaBetween: seriesList is exactly two series, got 1");
+        assert!(run("areaBetween(nothing)", &store).is_empty());
+    }
+
+    #[test]
+    fn series_stand_on_each_other() {
+        let store = [
+            minutes("a", &[1.0, NO, 3.0, 4.0, 5.0]),
+            minutes("b", &[10.0, 20.0, NO, 40.0, 50.0]),
+            column("slow", 120, 120, &[100.0, 200.0]),
+        ];
+        check(
+            "stacked(group(a,b))",
+            &store,
+            &[("stacked(a)", &[1.0, NO, 3.0, 4.0, 5.0]), ("stacked(b)", &[11.0, 20.0, NO, 44.0, 55.0])],
+        );
+        check(
+            "group(stacked(a,'in'),stacked(b,'out'),stacked(b,'in'))",
+            &store,
+            &[
+                ("a", &[1.0, NO, 3.0, 4.0, 5.0]),
+                ("b", &[10.0, 20.0, NO, 40.0, 50.0]),
+                ("b", &[11.0, 20.0, NO, 44.0, 55.0]),
+            ],
+        );
+        check(
+            "group(stacked(a),stacked(slow))",
+            &store,
+            &[
+                ("stacked(a)", &[1.0, NO, 3.0, 4.0, 5.0]),
+                // At 120 s, where a is missing, nothing is below.
+                ("stacked(slow)", &[100.0, 204.0]),
+            ],
+        );
+        let one = run("stacked(a)", &store).remove(0);
+        assert_eq!((one.tags["stacked"].as_str(), one.options["stacked"].as_str()), ("__DEFAULT__", "true"));
+    }
+
+    #[test]
+    fn a_vertical_line_is_one_point() {
+        let line = run("verticalLine('-1min','deploy','blue')", &[]).remove(0);
+        assert_eq!((line.name.as_str(), line.start, line.values()), ("deploy", at(240), &[1.0][..]));
+        assert_eq!((line.options["color"].as_str(), line.options["drawAsInfinite"].as_str()), ("blue", "true"));
+        assert_eq!(run("verticalLine(60)", &[])[0].name, "verticalLine(60)");
+        assert_eq!(failure("verticalLine('-6min')", &[]), "verticalLine: ts is -60, before the range begins");
+        assert_eq!(failure("verticalLine(301)", &[]), "verticalLine: ts is 301, after the range ends");
+        assert!(failure("verticalLine('soon')", &[]).starts_with("verticalLine: ts: \"soon\" is not a time: expected"));
     }
 }

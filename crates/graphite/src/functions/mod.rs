@@ -11,10 +11,15 @@ mod filter_data;
 mod filter_series;
 mod graph;
 mod grouping;
+mod holt_winters;
+mod legend;
+mod moving;
+mod preview;
 mod repair;
 mod sorting;
 mod special;
 mod summarize;
+mod timers;
 mod transform;
 
 #[cfg(test)]
@@ -34,13 +39,17 @@ pub(crate) static GROUPS: &[&[Function]] = &[
     transform::FUNCTIONS,
     repair::FUNCTIONS,
     summarize::FUNCTIONS,
+    moving::FUNCTIONS,
+    holt_winters::FUNCTIONS,
     calculate::FUNCTIONS,
     filter_series::FUNCTIONS,
     filter_data::FUNCTIONS,
     sorting::FUNCTIONS,
     alias::FUNCTIONS,
+    legend::FUNCTIONS,
     graph::FUNCTIONS,
     special::FUNCTIONS,
+    timers::FUNCTIONS,
 ];
 
 /// The series that most functions take first.

@@ -44,6 +44,7 @@ fn literal(kind: ParamType) -> BoxedStrategy<String> {
             texts(&["0", "1", "-2.5", "50", "1e300", "-1e300", "99.9", "0.001", "inf"])
         }
         ParamType::IntOrInterval => texts(&["1", "3", "40", "'1min'", "'90s'", "'1h'", "'0s'", "9223372036854775807"]),
+        ParamType::Date => texts(&["'-1min'", "'now'", "'noon'", "'19700101'", "120", "'soon'"]),
         ParamType::Interval => texts(&["'1min'", "'90s'", "'7d'", "'1h'", "'-1d'", "'0s'", "'7s'"]),
         ParamType::String | ParamType::Tag | ParamType::SeriesList => {
             texts(&["'a'", "'(.)b'", "'>='", "'\\\\1'", "'max'", "'name=t'", "''", "'('", "'host'"])
