@@ -28,6 +28,8 @@ pub struct Series {
     pub step: Step,
     /// How it is to be drawn: `color`, `alpha`, `lineWidth` and so on, as Graphite names them.
     pub options: BTreeMap<&'static str, String>,
+    /// Where graphite-web says that it ends, when that is not where its last value does.
+    pub(crate) said_end: Option<Timestamp>,
     /// Whether it is one value that holds everywhere, whatever its grid.
     pub(crate) constant: bool,
     values: Arc<Vec<f64>>,
@@ -47,6 +49,7 @@ impl Series {
             start,
             step,
             options: BTreeMap::new(),
+            said_end: None,
             constant: false,
             values: Arc::new(values),
         }
@@ -82,10 +85,10 @@ impl Series {
         self.start.offset(self.step.millis().saturating_mul(i64::try_from(index).unwrap_or(i64::MAX)))
     }
 
-    /// The instant at which the next value would be.
+    /// The instant at which the next value would be, or that graphite-web takes for it.
     #[must_use]
     pub fn end(&self) -> Timestamp {
-        self.time_of(self.len())
+        self.said_end.unwrap_or_else(|| self.time_of(self.len()))
     }
 
     /// Where its grid begins, and its spacing.

@@ -31,7 +31,7 @@ SEED = int(os.environ.get("SEED", "1"))
 ONLY = os.environ.get("ONLY", "")
 
 NESTED_A_ROUND = 100
-SHOWN = 40
+SHOWN = int(os.environ.get("SHOWN", "40"))
 
 # The windows that targets are asked over: aligned, odd and with fewer points than there are, over days in a zone, short.
 WINDOWS: dict[str, Parameters] = {

@@ -119,7 +119,7 @@ fn transform_null(call: &mut Call<'_>) -> Outcome {
             continue;
         }
         one.note("referenceSeries", "1");
-        let grid = Grid { start: one.start, step: one.step, len: one.len() };
+        let grid = Grid::like(one, call.context);
         for reference in &references {
             let known = grid.column(reference, call.context);
             for (value, known) in one.values_mut().iter_mut().zip(known.iter()) {

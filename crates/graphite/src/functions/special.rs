@@ -90,6 +90,7 @@ pub(super) fn flat_line(name: String, value: f64, context: &Context) -> Series {
     let step = Step::from_millis(half - half % 1000).unwrap_or(Step::SECOND);
     let mut line = Series::new(name, context.from, step, vec![value; 3]);
     line.constant = true;
+    line.said_end = context.as_graphite_web().then_some(context.until);
     line
 }
 
