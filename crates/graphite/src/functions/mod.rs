@@ -14,6 +14,7 @@ mod grouping;
 mod holt_winters;
 mod legend;
 mod moving;
+mod pairs;
 mod preview;
 mod repair;
 mod sorting;
@@ -21,6 +22,7 @@ mod special;
 mod summarize;
 mod timers;
 mod transform;
+mod wildcards;
 
 #[cfg(test)]
 mod proptests;
@@ -36,6 +38,8 @@ pub(crate) static GROUPS: &[&[Function]] = &[
     combine::FUNCTIONS,
     divide::FUNCTIONS,
     grouping::FUNCTIONS,
+    pairs::FUNCTIONS,
+    wildcards::FUNCTIONS,
     transform::FUNCTIONS,
     repair::FUNCTIONS,
     summarize::FUNCTIONS,
@@ -57,6 +61,11 @@ const SERIES_LIST: Param = Param::required("seriesList", ParamType::SeriesList);
 
 const fn int(value: i64) -> Literal {
     Literal::Number(Number::Int(value))
+}
+
+/// What has no finite result has none.
+const fn finite(value: f64) -> f64 {
+    if value.is_finite() { value } else { f64::NAN }
 }
 
 /// Changes each of the series given first.
