@@ -5,18 +5,23 @@
 
 mod alias;
 mod calculate;
+mod clock;
 mod combine;
+mod curves;
 mod divide;
 mod filter_data;
 mod filter_series;
 mod graph;
 mod grouping;
+mod hitcount;
 mod holt_winters;
+mod intervals;
 mod legend;
 mod moving;
 mod pairs;
 mod preview;
 mod repair;
+mod shift;
 mod sorting;
 mod special;
 mod summarize;
@@ -42,7 +47,11 @@ pub(crate) static GROUPS: &[&[Function]] = &[
     wildcards::FUNCTIONS,
     transform::FUNCTIONS,
     repair::FUNCTIONS,
+    curves::FUNCTIONS,
     summarize::FUNCTIONS,
+    hitcount::FUNCTIONS,
+    shift::FUNCTIONS,
+    clock::FUNCTIONS,
     moving::FUNCTIONS,
     holt_winters::FUNCTIONS,
     calculate::FUNCTIONS,
