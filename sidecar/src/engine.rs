@@ -3,7 +3,7 @@
 //! The language is pure and knows no store, the store knows no language; here they meet. Every way in (HTTP, Flight, the
 //! command line) asks through this, so that limits and time-outs are the same everywhere.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,7 @@ use chrono_tz::Tz;
 use futures::future::try_join_all;
 use statline_flight::action::{EventList, Events, Find, FindNode, Health, TagValues, Tags};
 use statline_graphite::{
-    Answer, Compat, Context, EvalError, Expr, FetchRequest, FetchedSeries, Progress, Series, Wanted,
+    Answer, Compat, Context, EvalError, Expr, FetchRequest, FetchedSeries, Progress, Reading, Series, Wanted,
 };
 use statline_series::{Batch, Event, PathPattern, Step, TimeRange, Timestamp};
 use statline_store::{Fetch, Fetched, FetchedSketches, Resolution, Selection, Store, StoreError};
@@ -96,6 +96,8 @@ pub struct Window {
     pub max_data_points: Option<usize>,
     /// Whose answer is wanted; `None` for the one that is configured.
     pub compat: Option<Compat>,
+    /// What parameters of templates stand for, by name.
+    pub template: BTreeMap<String, String>,
 }
 
 /// Answers questions from a store. Cheap to clone.
@@ -136,8 +138,11 @@ impl Engine {
     /// See [`QueryError`].
     pub async fn graphite(&self, target: &str, window: &Window) -> Result<Vec<Series>, QueryError> {
         self.bounded(|permit| async move {
-            let target = statline_graphite::parse(target).map_err(|error| QueryError::Bad(error.to_string()))?;
-            self.evaluate(target, self.context(window), permit).await
+            let context = self.context(window);
+            let reading = Reading { parameters: window.template.clone(), compat: context.compat };
+            let target = statline_graphite::parse_with(target, &reading);
+            let target = target.map_err(|error| QueryError::Bad(error.to_string()))?;
+            self.evaluate(target, context, permit).await
         })
         .await
     }
@@ -375,8 +380,15 @@ impl Engine {
     /// See [`QueryError`].
     pub async fn newest(&self, target: &str, zone: Tz, flush: Timestamp) -> Result<Vec<Series>, QueryError> {
         let range = TimeRange::new(flush.offset(-self.step.millis()), flush);
-        let window =
-            Window { from: range.from, until: range.until, now: flush, zone, max_data_points: None, compat: None };
+        let window = Window {
+            from: range.from,
+            until: range.until,
+            now: flush,
+            zone,
+            max_data_points: None,
+            compat: None,
+            template: BTreeMap::new(),
+        };
         self.graphite(target, &window).await
     }
 }

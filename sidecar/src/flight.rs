@@ -60,6 +60,7 @@ impl Flight {
             zone: parse_zone(query.timezone.as_deref().unwrap_or(""))?,
             max_data_points: query.max_data_points.filter(|points| *points > 0).map(|points| points as usize),
             compat: None,
+            template: std::collections::BTreeMap::new(),
         };
         to_batches(self.engine.graphite(&query.target, &window).await?).await
     }

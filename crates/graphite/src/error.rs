@@ -40,6 +40,16 @@ pub enum ParseError {
         /// The same in characters, from 1.
         column: usize,
     },
+    /// A template that is none.
+    #[error("at character {column}: template: {reason}")]
+    Template {
+        /// Byte offset of what is wrong.
+        position: usize,
+        /// The same in characters, from 1.
+        column: usize,
+        /// What is wrong, and what would be right.
+        reason: String,
+    },
     /// The text is too long.
     #[error("a target is at most {MAX_TARGET_BYTES} bytes, got {0}")]
     TooLong(usize),

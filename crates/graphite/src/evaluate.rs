@@ -18,7 +18,7 @@ use crate::context::Context;
 use crate::error::EvalError;
 use crate::expr::{CallExpr, Expr, ExprKind};
 use crate::fetch::{FetchRequest, Fetched, FetchedSketches, Selection, Wanted};
-use crate::parse::parse;
+use crate::parse::{Reading, parse_with};
 use crate::registry::{self, Callback, Function};
 use crate::series::Series;
 use crate::tags;
@@ -184,11 +184,13 @@ impl Evaluator<'_> {
         if self.text_depth.get() >= MAX_TEXT_DEPTH {
             return Err(unusable("a query that it makes asks for such queries again".to_owned()).into());
         }
+        let reading = Reading { compat: context.compat, ..Reading::default() };
         let mut lists = Vec::with_capacity(texts.len());
         let mut missing = false;
         self.text_depth.set(self.text_depth.get() + 1);
         for text in texts {
-            let target = parse(text).map_err(|error| unusable(format!("{text:?} is not a target: {error}")))?;
+            let target =
+                parse_with(text, &reading).map_err(|error| unusable(format!("{text:?} is not a target: {error}")))?;
             match self.target(&target, context) {
                 Ok(series) => lists.push(series),
                 Err(Stop::Missing) => missing = true,
@@ -362,7 +364,7 @@ impl Call<'_> {
     pub(crate) fn date(&self, index: usize, zone: Tz) -> Result<Option<Timestamp>, Stop> {
         let Some(text) = self.arguments.scalar(index).map(ToString::to_string) else { return Ok(None) };
         let parameter = self.function.params.get(index).map_or("", |param| param.name);
-        let moment = time::parse_at(&text, self.context.now, zone);
+        let moment = time::parse_at_as(self.context.compat, &text, self.context.now, zone);
         moment.map(Some).map_err(|error| self.unusable(format!("{parameter}: {error}")))
     }
 

@@ -25,7 +25,7 @@
 //!
 //! The files, in the order of a target's way:
 //!
-//! * `parse`, `expr`: the grammar and its tree; [`time`]: Graphite's way of saying when
+//! * `parse`, `template`, `expr`: the grammar and its tree; [`time`]: Graphite's way of saying when
 //! * `context`, `fetch`, `tags`: the window and limits of a query, what it asks of a store and what it is given
 //! * `evaluate`, `arguments`, `registry`: how a call finds its function and its arguments
 //! * `series`, `align`, `aggregate`, `sliding`, `sorted`, `consolidate`: columns of values and what is done to them
@@ -57,6 +57,7 @@ mod series;
 mod sliding;
 mod sorted;
 mod tags;
+mod template;
 pub mod time;
 
 #[cfg(test)]
@@ -68,6 +69,6 @@ pub use error::{EvalError, ParseError};
 pub use evaluate::{Progress, evaluate, plan};
 pub use expr::{CallExpr, Expr, ExprKind, Number};
 pub use fetch::{Answer, FetchRequest, Fetched, FetchedSeries, FetchedSketches, Selection, Wanted};
-pub use parse::{MAX_DEPTH, MAX_TARGET_BYTES, parse};
+pub use parse::{MAX_DEPTH, MAX_TARGET_BYTES, Reading, parse, parse_with};
 pub use registry::{FunctionInfo, ParamInfo, functions};
 pub use series::Series;

@@ -5,10 +5,13 @@
 //! told apart, so that `10min.cpu` and `none.x` are paths. Length and depth are bounded, so that nothing later has to
 //! fear its own recursion.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::context::Compat;
 use crate::error::ParseError;
 use crate::expr::{CallExpr, Expr, ExprKind, Number};
+use crate::template;
 
 /// The longest target, in bytes.
 pub const MAX_TARGET_BYTES: usize = 64 * 1024;
@@ -18,27 +21,47 @@ pub const MAX_DEPTH: usize = 64;
 const AN_EXPRESSION: &str = "a path or a function";
 const AN_ARGUMENT: &str = "an argument: a path, a function, a number, a quoted text, true, false or None";
 
-/// Reads a target.
+/// How a target is read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reading {
+    /// What parameters of `template(…)` stand for, as the request says: `template[name]=value`.
+    pub parameters: BTreeMap<String, String>,
+    /// Whose reading is wanted: graphite-web's quoted texts keep the backslashes before their quotes.
+    pub compat: Compat,
+}
+
+/// Reads a target whose request says nothing of templates.
 ///
 /// # Errors
 /// When the text is not one; see [`ParseError`].
 pub fn parse(text: &str) -> Result<Expr, ParseError> {
+    parse_with(text, &Reading::default())
+}
+
+/// Reads a target, with values in the place of the parameters of its templates.
+///
+/// # Errors
+/// When the text is not one; see [`ParseError`].
+pub fn parse_with(text: &str, reading: &Reading) -> Result<Expr, ParseError> {
     if text.len() > MAX_TARGET_BYTES {
         return Err(ParseError::TooLong(text.len()));
     }
-    let mut parser = Parser { source: text.into(), position: 0, depth: 0 };
+    let is_compat = reading.compat == Compat::GraphiteWeb;
+    let mut parser = Parser { source: text.into(), position: 0, depth: 0, keeps_escapes: is_compat };
     let expr = parser.expression()?;
     parser.skip_space();
     if parser.position < parser.source.len() {
         return Err(parser.unexpected("the end of the target, or '|' and a function"));
     }
-    Ok(expr)
+    template::expand(expr, reading)
 }
 
 struct Parser {
     source: Arc<str>,
     position: usize,
     depth: usize,
+    /// Whether quoted texts are taken as they stand.
+    keeps_escapes: bool,
 }
 
 impl Parser {
@@ -158,23 +181,28 @@ impl Parser {
         }
     }
 
-    /// A quoted text. A backslash before the quote stands for the quote; before anything else it is kept, for regexes.
+    /// A quoted text. A backslash before the quote, or a second quote, stands for the quote; a backslash before anything else
+    /// is kept, for regexes.
     fn quoted(&mut self, quote: char) -> Result<String, ParseError> {
         let opened = self.position;
         self.position += 1;
         let mut text = String::new();
         while let Some(character) = self.peek() {
             self.position += character.len_utf8();
-            if character == quote {
-                return Ok(text);
+            let follows = self.peek();
+            let is_escape = match character {
+                '\\' if follows.is_none() => break,
+                '\\' => true,
+                _ if character != quote => false,
+                _ if follows == Some(quote) => true,
+                _ => return Ok(text),
+            };
+            let stands_for_quote = is_escape && follows == Some(quote) && !self.keeps_escapes;
+            if !stands_for_quote {
+                text.push(character);
             }
-            text.push(character);
-            if character == '\\' {
-                let Some(escaped) = self.peek() else { break };
+            if let Some(escaped) = follows.filter(|_| is_escape) {
                 self.position += escaped.len_utf8();
-                if escaped == quote {
-                    text.pop();
-                }
                 text.push(escaped);
             }
         }
@@ -285,26 +313,27 @@ fn literal(word: &str) -> Option<ExprKind> {
     word.parse().ok().filter(|float: &f64| float.is_finite()).map(|float| ExprKind::Number(Number::Float(float)))
 }
 
+/// A compact picture of a tree, for tests.
+#[cfg(test)]
+pub(crate) fn picture(expr: &Expr) -> String {
+    match &expr.kind {
+        ExprKind::Path(path) => path.clone(),
+        ExprKind::Number(number) => format!("#{number}"),
+        ExprKind::Text(text) => format!("<{text}>"),
+        ExprKind::Bool(flag) => format!("#{flag}"),
+        ExprKind::None => "#None".to_owned(),
+        ExprKind::Call(call) => {
+            let keywords = call.keywords.iter().map(|(name, value)| format!("{name}={}", picture(value)));
+            let all: Vec<_> = call.arguments.iter().map(picture).chain(keywords).collect();
+            format!("{}({})", call.name, all.join(" "))
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
-
-    /// A compact picture of a tree.
-    fn picture(expr: &Expr) -> String {
-        match &expr.kind {
-            ExprKind::Path(path) => path.clone(),
-            ExprKind::Number(number) => format!("#{number}"),
-            ExprKind::Text(text) => format!("<{text}>"),
-            ExprKind::Bool(flag) => format!("#{flag}"),
-            ExprKind::None => "#None".to_owned(),
-            ExprKind::Call(call) => {
-                let keywords = call.keywords.iter().map(|(name, value)| format!("{name}={}", picture(value)));
-                let all: Vec<_> = call.arguments.iter().map(picture).chain(keywords).collect();
-                format!("{}({})", call.name, all.join(" "))
-            }
-        }
-    }
 
     #[test]
     fn a_target_reads_as_graphite_reads_it() {
@@ -327,10 +356,20 @@ mod tests {
             ("f({a,b}.c,{d,{e,f}})", "f({a,b}.c {d,{e,f}})"),
             ("123", "123"),
             ("f(a.b:c-d%e@f#g$h&i~j^k+l=m!n)", "f(a.b:c-d%e@f#g$h&i~j^k+l=m!n)"),
+            ("f('a''b',\"\",'','\\\\','\"')", "f(<a'b> <> <> <\\\\> <\">)"),
+            ("f(a,.5,-.5,1e-3,0.0,-0,007)", "f(a #0.5 #-0.5 #0.001 #0.0 #0 #7)"),
+            ("f(a,NONE,TRUE,False,Inf,-inf)", "f(a #None #true #false #inf -inf)"),
             ("f(日本.x,\"é\")", "f(日本.x <é>)"),
         ] {
             assert_eq!(picture(&parse(text).unwrap()), expected, "{text}");
         }
+    }
+
+    #[test]
+    fn graphite_web_keeps_what_stands_between_the_quotes() {
+        let compat = Reading { compat: Compat::GraphiteWeb, ..Reading::default() };
+        let read = parse_with("f('it\\'s ''so''','\\d')", &compat).unwrap();
+        assert_eq!(picture(&read), "f(<it\\'s ''so''> <\\d>)");
     }
 
     #[test]
@@ -339,6 +378,8 @@ mod tests {
             ("", "at character 1: found the end, expected a path or a function"),
             ("\"a\"", "at character 1: found '\"', expected a path or a function"),
             ("f(a", "the parenthesis opened at character 2 is never closed"),
+            ("f(a,'b''", "the quote opened at character 5 is never closed"),
+            ("f(a,'b\\", "the quote opened at character 5 is never closed"),
             ("f(a,\"b)", "the quote opened at character 5 is never closed"),
             ("f({a,b)", "the brace opened at character 3 is never closed"),
             (

@@ -8,6 +8,8 @@ use chrono_tz::{OffsetComponents, Tz};
 use statline_series::Timestamp;
 use thiserror::Error;
 
+use crate::context::Compat;
+
 /// The last second of the year 9999: the latest epoch that is a time and not a slip of the unit.
 const LATEST_EPOCH: i64 = 253_402_300_799;
 /// The longest text, in bytes.
@@ -33,7 +35,16 @@ pub struct TimeError {
 /// # Errors
 /// When the text is not one, or is beyond what a calendar holds.
 pub fn parse_at(text: &str, now: Timestamp, zone: Tz) -> Result<Timestamp, TimeError> {
-    parse_moment(text, now, zone).map_err(|reason| TimeError { text: cut(text), what: "a time", reason })
+    parse_at_as(Compat::Statline, text, now, zone)
+}
+
+/// Reads a moment as somebody does: to graphite-web `12am` is noon, `12pm` is midnight, and `13pm` is one o'clock at night.
+///
+/// # Errors
+/// As [`parse_at`].
+pub fn parse_at_as(compat: Compat, text: &str, now: Timestamp, zone: Tz) -> Result<Timestamp, TimeError> {
+    let moment = parse_moment(compat, text, now, zone);
+    moment.map_err(|reason| TimeError { text: cut(text), what: "a time", reason })
 }
 
 /// Reads an interval such as `5min`, `-1d` or `1h30min`, in milliseconds. Without a sign it is positive.
@@ -56,14 +67,13 @@ fn cut(text: &str) -> String {
     text.chars().take(60).collect()
 }
 
-fn parse_moment(text: &str, now: Timestamp, zone: Tz) -> Result<Timestamp, &'static str> {
+fn parse_moment(compat: Compat, text: &str, now: Timestamp, zone: Tz) -> Result<Timestamp, &'static str> {
     if text.len() > MAX_BYTES {
         return Err("it is too long");
     }
     let squeezed: String =
         text.trim().to_ascii_lowercase().chars().filter(|character| !matches!(character, '_' | ',' | ' ')).collect();
-    if !squeezed.is_empty() && squeezed.bytes().all(|byte| byte.is_ascii_digit()) && date_of_digits(&squeezed).is_none()
-    {
+    if !squeezed.is_empty() && squeezed.bytes().all(|byte| byte.is_ascii_digit()) && !is_date_shaped(&squeezed) {
         let seconds: i64 = squeezed.parse().map_err(|_| "the epoch is beyond the year 9999")?;
         return if seconds <= LATEST_EPOCH {
             Ok(Timestamp::from_seconds(seconds))
@@ -73,69 +83,90 @@ fn parse_moment(text: &str, now: Timestamp, zone: Tz) -> Result<Timestamp, &'sta
     }
     let sign = squeezed.find(['+', '-']).unwrap_or(squeezed.len());
     let (reference_text, offset_text) = squeezed.split_at(sign);
-    let base = reference(reference_text, now, zone)?;
+    let base = reference(compat, reference_text, now, zone)?;
     let moved = if offset_text.is_empty() { 0 } else { offset(offset_text)? };
     Ok(base.offset(moved))
 }
 
-/// `YYYYMMDD`, unless the eight digits can only be an epoch.
-fn date_of_digits(digits: &str) -> Option<NaiveDate> {
-    if digits.len() != 8 || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
-        return None;
-    }
-    let number: i32 = digits.parse().ok()?;
-    let (year, month, day) = (number / 10_000, number / 100 % 100, number % 100);
-    if year <= 1900 {
-        return None;
-    }
-    NaiveDate::from_ymd_opt(year, u32::try_from(month).ok()?, u32::try_from(day).ok()?)
+/// Whether digits are a date, `YYYYMMDD`, rather than an epoch.
+fn is_date_shaped(digits: &str) -> bool {
+    let within = |range: std::ops::Range<usize>, from: u32, to: u32| {
+        digits.get(range).and_then(|part| part.parse().ok()).is_some_and(|part: u32| (from..to).contains(&part))
+    };
+    digits.len() == 8 && within(0..4, 1901, 10_000) && within(4..6, 0, 13) && within(6..8, 0, 32)
 }
 
-fn reference(text: &str, now: Timestamp, zone: Tz) -> Result<Timestamp, &'static str> {
+/// `YYYYMMDD`.
+fn date_of_digits(digits: &str) -> Option<NaiveDate> {
+    let number: u32 = digits.parse().ok()?;
+    NaiveDate::from_ymd_opt(i32::try_from(number / 10_000).ok()?, number / 100 % 100, number % 100)
+}
+
+fn reference(compat: Compat, text: &str, now: Timestamp, zone: Tz) -> Result<Timestamp, &'static str> {
     if text.is_empty() || text == "now" {
         return Ok(now);
     }
     let today = local(now, zone)?.date();
-    let (time, rest) = time_of_day(text)?;
+    let (time, rest) = time_of_day(compat, text)?;
     let date = day(rest, today)?;
     Ok(at_local(date.and_time(time), zone))
 }
 
-/// A time of day at the start of the text, midnight when there is none, and what follows it.
-fn time_of_day(text: &str) -> Result<(NaiveTime, &str), &'static str> {
-    const NO_SUCH_TIME: &str = "there is no such time of day";
-    let at = |hour, minute| NaiveTime::from_hms_opt(hour, minute, 0).ok_or(NO_SUCH_TIME);
+const NO_SUCH_TIME: &str = "there is no such time of day";
+
+/// A time of day at the start of the text, midnight when there is none, and what follows it. Of several the last counts,
+/// and nothing more is told after a word.
+fn time_of_day(compat: Compat, text: &str) -> Result<(NaiveTime, &str), &'static str> {
+    let (mut time, mut rest) = (NaiveTime::MIN, text);
+    while let Some((told, behind)) = clock_time(compat, rest)? {
+        (time, rest) = (told, behind);
+    }
     for (word, hour) in [("noon", 12), ("midnight", 0), ("teatime", 16)] {
-        if let Some(rest) = text.strip_prefix(word) {
-            return Ok((at(hour, 0)?, rest));
+        if let Some(behind) = rest.strip_prefix(word) {
+            return Ok((hour_and_minute(hour, 0)?, behind));
         }
     }
+    Ok((time, rest))
+}
+
+fn hour_and_minute(hour: u32, minute: u32) -> Result<NaiveTime, &'static str> {
+    NaiveTime::from_hms_opt(hour, minute, 0).ok_or(NO_SUCH_TIME)
+}
+
+/// `8:50`, `8:50pm` or `8pm`, and what follows it.
+fn clock_time(compat: Compat, text: &str) -> Result<Option<(NaiveTime, &str)>, &'static str> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
-    let (number, rest) = text.split_at(digits);
     if !(1..=2).contains(&digits) {
-        return Ok((NaiveTime::MIN, text));
+        return Ok(None);
     }
+    let (number, rest) = text.split_at(digits);
     let hour: u32 = number.parse().map_err(|_| NO_SUCH_TIME)?;
     if let Some(after_colon) = rest.strip_prefix(':') {
-        let minute = after_colon.get(..2).and_then(|minute| minute.parse().ok()).ok_or("expected HH:MM")?;
-        let (hour, rest) = half_of_day(hour, &after_colon[2..])?;
-        return Ok((at(hour, minute)?, rest));
+        let length = after_colon.len().min(2);
+        let minute = after_colon.get(..length).and_then(|minute| minute.parse().ok()).ok_or("expected HH:MM")?;
+        let (hour, rest) = half_of_day(compat, hour, &after_colon[length..])?;
+        return Ok(Some((hour_and_minute(hour, minute)?, rest)));
     }
     if rest.starts_with("am") || rest.starts_with("pm") {
-        let (hour, rest) = half_of_day(hour, rest)?;
-        return Ok((at(hour, 0)?, rest));
+        let (hour, rest) = half_of_day(compat, hour, rest)?;
+        return Ok(Some((hour_and_minute(hour, 0)?, rest)));
     }
-    Ok((NaiveTime::MIN, text))
+    Ok(None)
 }
 
 /// The hour of 24 that an hour followed by `am`, `pm` or neither is.
-fn half_of_day(hour: u32, text: &str) -> Result<(u32, &str), &'static str> {
+fn half_of_day(compat: Compat, hour: u32, text: &str) -> Result<(u32, &str), &'static str> {
     let (rest, afternoon) = match (text.strip_prefix("am"), text.strip_prefix("pm")) {
         (Some(rest), _) => (rest, 0),
         (_, Some(rest)) => (rest, 12),
         _ => return Ok((hour, text)),
     };
-    if hour > 12 { Err("am and pm go with hours up to 12") } else { Ok((hour % 12 + afternoon, rest)) }
+    match compat {
+        Compat::GraphiteWeb if afternoon == 0 => Ok((hour, rest)),
+        Compat::GraphiteWeb => Ok(((hour + afternoon) % 24, rest)),
+        Compat::Statline if hour > 12 => Err("am and pm go with hours up to 12"),
+        Compat::Statline => Ok((hour % 12 + afternoon, rest)),
+    }
 }
 
 fn day(text: &str, today: NaiveDate) -> Result<NaiveDate, &'static str> {
@@ -150,8 +181,8 @@ fn day(text: &str, today: NaiveDate) -> Result<NaiveDate, &'static str> {
     if text.matches('/').count() == 2 {
         return us_date(text).ok_or("expected MM/DD/YY or MM/DD/YYYY");
     }
-    if let Some(date) = date_of_digits(text) {
-        return Ok(date);
+    if text.len() == 8 && text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return date_of_digits(text).ok_or(NO_SUCH_DAY);
     }
     let name = text.get(..3).unwrap_or("");
     if let Some(month) = MONTHS.iter().position(|known| *known == name) {
@@ -172,18 +203,16 @@ fn us_date(text: &str) -> Option<NaiveDate> {
     let mut parts = text.split('/').map(str::parse::<u32>);
     let mut next = || parts.next().and_then(Result::ok);
     let (month, day, year) = (next()?, next()?, i32::try_from(next()?).ok()?);
-    let year = match year {
-        0..70 => year + 2000,
-        70..1900 => year + 1900,
-        _ => year,
-    };
+    // What is before 1970 is meant to be a century later.
+    let year = if year < 1900 { year + 1900 } else { year };
+    let year = if year < 1970 { year + 100 } else { year };
     NaiveDate::from_ymd_opt(year, month, day)
 }
 
 /// Signed amounts with units, in milliseconds. A sign holds until the next one.
 fn offset(text: &str) -> Result<i64, &'static str> {
     const TOO_LONG: &str = "it is longer than a thousand years";
-    let mut rest = text;
+    let mut rest = if matches!(text, "+" | "-") { "" } else { text };
     let mut sign = 1;
     let mut total = 0_i64;
     while !rest.is_empty() {
@@ -341,10 +370,11 @@ mod tests {
         for (text, reason) in [
             ("-5m", "expected a unit after each amount: s, min, h, d, w, mon or y"),
             ("-5", "expected a unit after each amount: s, min, h, d, w, mon or y"),
-            ("now-", "expected an amount and a unit, such as 5min"),
+            ("now--1h", "expected an amount and a unit, such as 5min"),
+            ("20260230", "there is no such day"),
             ("25:00", "there is no such time of day"),
             ("13pm", "am and pm go with hours up to 12"),
-            ("8:5", "expected HH:MM"),
+            ("8:5am", "expected HH:MM"),
             ("jan", "expected the day after the month, such as nov 22"),
             ("feb 30", "there is no such day"),
             ("13/13/26", "expected MM/DD/YY or MM/DD/YYYY"),
@@ -352,7 +382,6 @@ mod tests {
             ("99999999999999999999", "the epoch is beyond the year 9999"),
             ("-9999999y", "it is longer than a thousand years"),
         ] {
-            // `now-` has an empty offset after its sign.
             let error = parse_at(text, Timestamp::from_seconds(NOW), Tz::UTC).unwrap_err();
             assert_eq!(error.reason, reason, "{text}");
         }

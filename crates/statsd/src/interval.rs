@@ -1,4 +1,4 @@
-//! What happened in one interval, by the slots of a table.
+//! What happened in one interval, but for the cells, which a table keeps beside its names.
 //!
 //! A flush takes it from the table for an empty one; the memory of both goes back and forth between the two.
 
@@ -10,14 +10,12 @@ use statline_series::{Event, Timestamp};
 use crate::Limits;
 use crate::gauge::Gauge;
 use crate::set::Set;
-use crate::slots::Slot;
 use crate::table::Family;
 use crate::timer::Timer;
 
-/// What happened since the last flush, by slot.
+/// What happened since the last flush.
 #[derive(Debug, Default)]
 pub(crate) struct Interval {
-    pub(crate) cells: Vec<Cell>,
     pub(crate) gauges: Vec<Gauge>,
     /// The first `timers_used` are of this interval; the others wait with their memory.
     pub(crate) timers: Vec<Timer>,
@@ -37,7 +35,7 @@ pub(crate) struct TimedKey {
     pub(crate) timestamp: Timestamp,
 }
 
-/// What happened to a series.
+/// What happened to a series, or where that is.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Cell {
     /// The sum of a counter.
@@ -54,41 +52,25 @@ pub(crate) const UNTOUCHED: u32 = u32::MAX;
 pub(crate) const EMPTY_CELL: Cell = Cell { sum: 0.0, at: UNTOUCHED, lines: 0 };
 
 impl Interval {
-    #[inline]
-    pub(crate) fn cell(&mut self, slot: Slot) -> &mut Cell {
-        let slot = slot as usize;
-        if slot >= self.cells.len() {
-            self.cells.resize(slot + 1, EMPTY_CELL);
-        }
-        &mut self.cells[slot]
-    }
-
-    pub(crate) fn gauge(&mut self, slot: Slot) -> &mut Gauge {
-        let next = index(self.gauges.len());
-        let cell = self.cell(slot);
+    /// The gauge of a cell, which is a new one when nothing happened to it yet.
+    pub(crate) fn gauge(&mut self, cell: &mut Cell) -> &mut Gauge {
         if cell.at == UNTOUCHED {
-            cell.at = next;
+            cell.at = index(self.gauges.len());
             self.gauges.push(Gauge::default());
-            return &mut self.gauges[next as usize];
         }
-        let at = cell.at as usize;
-        &mut self.gauges[at]
+        &mut self.gauges[cell.at as usize]
     }
 
-    pub(crate) fn add_timing(&mut self, slot: Slot, value: f64, weight: f64, is_duration: bool, limits: &Limits) {
-        let next = index(self.timers_used);
-        let cell = self.cell(slot);
-        let at = if cell.at == UNTOUCHED {
-            cell.at = next;
+    /// Adds a sample to the timer of a cell.
+    pub(crate) fn add_timing(&mut self, cell: &mut Cell, value: f64, weight: f64, is_duration: bool, limits: &Limits) {
+        if cell.at == UNTOUCHED {
+            cell.at = index(self.timers_used);
             self.timers_used += 1;
             if self.timers.len() < self.timers_used {
                 self.timers.push(Timer::default());
             }
-            next as usize
-        } else {
-            cell.at as usize
-        };
-        let timer = &mut self.timers[at];
+        }
+        let timer = &mut self.timers[cell.at as usize];
         let has_room = timer.samples.len() < limits.timer_samples && self.timer_samples < limits.timer_samples_total;
         timer.is_duration = is_duration;
         let kept_before = timer.samples.len();
@@ -96,21 +78,18 @@ impl Interval {
         self.timer_samples = self.timer_samples + timer.samples.len() - kept_before;
     }
 
-    pub(crate) fn add_member(&mut self, slot: Slot, member: &[u8], limits: &Limits) {
-        let next = index(self.sets.len());
-        let cell = self.cell(slot);
+    /// Adds a member to the set of a cell.
+    pub(crate) fn add_member(&mut self, cell: &mut Cell, member: &[u8], limits: &Limits) {
         if cell.at == UNTOUCHED {
-            cell.at = next;
+            cell.at = index(self.sets.len());
             self.sets.push(Set::default());
         }
-        let at = self.cell(slot).at as usize;
         let bytes_left = limits.set_bytes_total.saturating_sub(self.set_bytes);
-        self.set_bytes += self.sets[at].add(member, limits.set_members, bytes_left);
+        self.set_bytes += self.sets[cell.at as usize].add(member, limits.set_members, bytes_left);
     }
 
     /// Begins an interval anew. What was in it has been taken; its memory stays, but for what an unusual one took.
     pub(crate) fn reset(&mut self) {
-        self.cells.fill(EMPTY_CELL);
         self.gauges.clear();
         self.sets.clear();
         self.timers.truncate(self.timers_used.saturating_mul(2));

@@ -1,22 +1,24 @@
 //! What one thread has counted in the open interval.
 //!
-//! A receiver thread owns a table and adds samples to it. A flush takes what happened, the [`Interval`], and leaves an
-//! empty one in its place; the names stay, so that a series which keeps coming costs no allocation and a swap of two
-//! intervals is all that a thread ever waits for.
+//! A receiver thread owns a table and adds samples to it. A flush closes the interval: it takes what happened, the
+//! [`Interval`], and leaves an empty one in its place; the names stay, so that a series which keeps coming costs no
+//! allocation. The cells beside the names are gathered afterwards, a few at a time; one that the thread needs before its
+//! turn has come is put aside. So a thread never waits for longer than a few cells take.
 
 use std::mem;
+use std::ops::Range;
 
 use memchr::memchr;
 use statline_series::Timestamp;
 
 use crate::gauge::Arrival;
-use crate::interval::{Cell, Interval, TimedKey};
+use crate::interval::{Cell, EMPTY_CELL, Interval, TimedKey, UNTOUCHED};
 use crate::line::{Outcome, Sample, Value};
 use crate::number::saturating_add;
 use crate::prefetch;
 use crate::prefixes::Prefixes;
 use crate::quick::{self, QuickLine};
-use crate::slots::{Begun, Slot, Slots};
+use crate::slots::{Begun, Place as Record, Slot, Slots};
 use crate::{Limits, Parser, Reason, Refusal};
 
 /// What a series is to statsd. A name is one series for each.
@@ -42,6 +44,10 @@ impl Family {
 pub struct Table {
     pub(crate) slots: Slots,
     pub(crate) open: Interval,
+    /// Which of two alternating intervals is open.
+    parity: u8,
+    /// Cells of the closed interval that were needed for the open one before they were gathered.
+    aside: Vec<(Slot, Cell)>,
     pub(crate) prefixes: Prefixes,
     /// Whether a new series found no room since the last flush.
     pub(crate) was_full: bool,
@@ -104,6 +110,8 @@ impl Table {
         Self {
             slots: Slots::default(),
             open: Interval::default(),
+            parity: 0,
+            aside: Vec::new(),
             prefixes: Prefixes::new(&limits),
             was_full: false,
             limits,
@@ -173,8 +181,8 @@ impl Table {
     ) -> Option<Place> {
         for Ahead { at, line, name } in lines.iter().flatten() {
             let known = self.slots.end(*name, line.family, line.name);
-            if let Some(slot) = known.filter(|_| is_name(line, parser)) {
-                self.add_quick(slot, line, parser.grammar().gauge_deltas, arrival);
+            if let Some(record) = known.filter(|_| is_name(line, parser)) {
+                self.add_quick(record, line, parser.grammar().gauge_deltas, arrival);
                 counts.lines += 1;
                 counts.samples += 1;
                 continue;
@@ -249,18 +257,18 @@ impl Table {
     /// Asks for the memory of the series that lines are most likely of.
     #[inline]
     fn expect(&self, ahead: &[Option<Ahead<'_>>]) {
-        let mut slots = [0; LINES_AHEAD];
+        let mut records = [None; LINES_AHEAD];
         let mut has_others = false;
-        for (slot, Ahead { line, name, .. }) in slots.iter_mut().zip(ahead.iter().flatten()) {
-            *slot = self.slots.expect(*name);
-            prefetch::element(&self.open.cells, *slot as usize);
+        for (record, Ahead { line, name, .. }) in records.iter_mut().zip(ahead.iter().flatten()) {
+            *record = self.slots.expect(*name, line.name.len());
             has_others |= line.family != Family::Counter;
         }
         if !has_others {
             return;
         }
-        for (slot, Ahead { line, .. }) in slots.iter().zip(ahead.iter().flatten()) {
-            let at = self.open.cells.get(*slot as usize).map_or(0, |cell| cell.at as usize);
+        for (record, Ahead { line, .. }) in records.iter().zip(ahead.iter().flatten()) {
+            let (Some(record), false) = (record, line.family == Family::Counter) else { continue };
+            let at = self.slots.cell(*record).0.at as usize;
             match line.family {
                 Family::Gauge => prefetch::element(&self.open.gauges, at),
                 Family::Timer => prefetch::element(&self.open.timers, at),
@@ -270,8 +278,8 @@ impl Table {
     }
 
     #[inline]
-    fn add_quick(&mut self, slot: Slot, line: &QuickLine<'_>, gauge_deltas: bool, arrival: Arrival) {
-        let cell = self.open.cell(slot);
+    fn add_quick(&mut self, record: Record, line: &QuickLine<'_>, gauge_deltas: bool, arrival: Arrival) {
+        let mut cell = self.cell(record);
         cell.lines = cell.lines.wrapping_add(1);
         match line.family {
             Family::Counter => {
@@ -279,16 +287,58 @@ impl Table {
                 cell.at = 0;
             }
             Family::Gauge => {
-                let gauge = self.open.gauge(slot);
+                let gauge = self.open.gauge(&mut cell);
                 if line.is_signed && gauge_deltas {
                     gauge.add(line.value, arrival);
                 } else {
                     gauge.set(line.value, arrival);
                 }
             }
-            Family::Timer => self.open.add_timing(slot, line.value, line.weight, line.is_duration, &self.limits),
+            Family::Timer => self.open.add_timing(&mut cell, line.value, line.weight, line.is_duration, &self.limits),
             Family::Set => debug_assert!(false, "sets do not go the short way"),
         }
+        self.slots.set_cell(record, cell);
+    }
+
+    /// What happened to a series in the open interval.
+    #[inline]
+    fn cell(&mut self, record: Record) -> Cell {
+        let (cell, parity) = self.slots.cell(record);
+        if parity == self.parity { cell } else { self.open_cell(record, cell) }
+    }
+
+    /// Begins a cell anew, for the open interval; what it held of the closed one is put aside.
+    fn open_cell(&mut self, record: Record, held: Cell) -> Cell {
+        if held.at != UNTOUCHED {
+            self.aside.push((self.slots.slot(record), held));
+        }
+        self.slots.set_parity(record, self.parity);
+        EMPTY_CELL
+    }
+
+    /// Closes the interval, whose cells are then to be gathered, and opens another one. All cells of the interval before
+    /// have been gathered.
+    pub(crate) fn close(&mut self, next: Interval) -> Interval {
+        self.parity ^= 1;
+        mem::replace(&mut self.open, next)
+    }
+
+    /// Takes the cells of the closed interval, of some slots, that something happened to. `take` is given each with its slot
+    /// and its place among the names.
+    pub(crate) fn gather(&mut self, slots: Range<Slot>, mut take: impl FnMut(Slot, Cell, &Slots, Record)) {
+        for slot in slots {
+            let record = self.slots.place(slot);
+            let (cell, parity) = self.slots.cell(record);
+            if parity != self.parity && cell.at != UNTOUCHED {
+                self.slots.set_cell(record, EMPTY_CELL);
+                take(slot, cell, &self.slots, record);
+            }
+        }
+    }
+
+    /// Takes the cells of the closed interval that were put aside, when all others have been gathered.
+    pub(crate) fn take_aside(&mut self) -> Vec<(Slot, Cell)> {
+        mem::take(&mut self.aside)
     }
 
     fn take(&mut self, outcome: Outcome<'_>, arrival: Arrival, is_first: bool) -> Result<(), Refusal> {
@@ -325,31 +375,32 @@ impl Table {
         {
             return Err(Reason::MemberTooLong);
         }
-        let slot = match self.slots.find(family, sample.key.as_bytes()) {
-            Some(slot) => slot,
+        let record = match self.slots.find(family, sample.key.as_bytes()) {
+            Some(record) => record,
             None => self.bear(family, sample.key).inspect_err(|_| {
                 self.was_full = true;
                 self.prefixes.refuse(sample.key, 1);
             })?,
         };
-        let cell = self.open.cell(slot);
+        let mut cell = self.cell(record);
         cell.lines = cell.lines.wrapping_add(u32::from(is_first));
         match sample.value {
             Value::Count(count) => {
                 cell.sum = saturating_add(cell.sum, count);
                 cell.at = 0;
             }
-            Value::Gauge(value) => self.open.gauge(slot).set(value, arrival),
-            Value::GaugeDelta(delta) => self.open.gauge(slot).add(delta, arrival),
+            Value::Gauge(value) => self.open.gauge(&mut cell).set(value, arrival),
+            Value::GaugeDelta(delta) => self.open.gauge(&mut cell).add(delta, arrival),
             Value::Timing { value, weight, is_duration } => {
-                self.open.add_timing(slot, value, weight, is_duration, &self.limits);
+                self.open.add_timing(&mut cell, value, weight, is_duration, &self.limits);
             }
-            Value::Member(member) => self.open.add_member(slot, member, &self.limits),
+            Value::Member(member) => self.open.add_member(&mut cell, member, &self.limits),
         }
+        self.slots.set_cell(record, cell);
         Ok(())
     }
 
-    fn bear(&mut self, family: Family, key: &str) -> Result<Slot, Reason> {
+    fn bear(&mut self, family: Family, key: &str) -> Result<Record, Reason> {
         if self.slots.len() >= self.limits.series {
             return Err(Reason::SeriesLimit);
         }
@@ -388,10 +439,10 @@ impl Table {
         self.slots.len()
     }
 
-    /// The memory that its names and the open interval's cells take, in bytes.
+    /// The memory that its names and their cells take, in bytes.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        self.slots.bytes() + self.open.cells.capacity() * size_of::<Cell>()
+        self.slots.bytes() + self.aside.capacity() * size_of::<(Slot, Cell)>()
     }
 }
 
@@ -399,8 +450,8 @@ impl Table {
 mod tests {
     use super::*;
     use crate::Grammar;
-    use crate::interval::UNTOUCHED;
     use proptest::prelude::*;
+    use std::collections::HashMap;
 
     fn receive(table: &mut Table, packet: &str) -> (PacketCounts, Vec<Reason>) {
         let mut parser = Parser::new(&Limits::default(), Grammar::default());
@@ -411,9 +462,12 @@ mod tests {
         (counts, reasons)
     }
 
+    fn cell(table: &Table, family: Family, name: &str) -> Cell {
+        table.slots.cell(table.slots.find(family, name.as_bytes()).unwrap()).0
+    }
+
     fn sum(table: &Table, name: &str) -> f64 {
-        let slot = table.slots.find(Family::Counter, name.as_bytes()).unwrap();
-        table.open.cells[slot as usize].sum
+        cell(table, Family::Counter, name).sum
     }
 
     #[test]
@@ -469,10 +523,7 @@ mod tests {
         });
         let (_, reasons) = receive(&mut table, "t:1:2:3|ms\nu:1:2|ms");
         assert_eq!(reasons, []);
-        let timer = |name: &str| {
-            let slot = table.slots.find(Family::Timer, name.as_bytes()).unwrap();
-            &table.open.timers[table.open.cells[slot as usize].at as usize]
-        };
+        let timer = |name: &str| &table.open.timers[cell(&table, Family::Timer, name).at as usize];
         assert_eq!(timer("t").many.as_ref().unwrap().count, 3.0);
         assert_eq!(timer("u").many.as_ref().map(|many| many.count), None, "what became a sketch made room");
         let (_, reasons) = receive(&mut table, "s:aa|s:aa|s:bb|s:c|s\nr:long|s:dd|s:d|s");
@@ -533,17 +584,58 @@ mod tests {
                 prop_assert_eq!(counts, expected.0);
                 prop_assert_eq!(refused.into_iter().map(|(_, reason)| reason).collect::<Vec<_>>(), expected.1);
             }
-            for (family, name) in (0..by_packet.series()).map(|slot| by_packet.slots.name(slot as Slot)) {
-                prop_assert!(alone.slots.find(family, name.as_bytes()).is_some());
-            }
             prop_assert_eq!(by_packet.series(), alone.series());
             for slot in 0..alone.series() {
-                let (family, name) = alone.slots.name(slot as Slot);
-                let other = together.slots.find(family, name.as_bytes()).unwrap();
-                let (one, all) = (alone.open.cells[slot], together.open.cells[other as usize]);
+                let record = alone.slots.place(slot as Slot);
+                let (family, name) = alone.slots.name(record);
+                let (one, all) = (alone.slots.cell(record).0, cell(&together, family, name));
+                let apart = cell(&by_packet, family, name);
+                prop_assert_eq!((one.sum, one.at == UNTOUCHED), (apart.sum, apart.at == UNTOUCHED));
                 prop_assert_eq!((one.sum, one.at == UNTOUCHED), (all.sum, all.at == UNTOUCHED));
             }
             prop_assert_eq!(alone.series(), together.series());
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn each_interval_has_its_own_sums_however_slowly_its_cells_are_gathered(
+            intervals in proptest::collection::vec(proptest::collection::vec((0..9_u32, 0..4_usize), 0..30), 1..6),
+        ) {
+            let mut table = Table::new(Limits::default());
+            let mut expected: Vec<HashMap<String, f64>> = Vec::new();
+            let mut gathered: Vec<HashMap<String, f64>> = Vec::new();
+            let mut waiting = 0..0;
+            for counted in &intervals {
+                let mut sums = HashMap::new();
+                for &(series, slots) in counted {
+                    // Some cells of the interval before are gathered, then a line comes.
+                    let some = waiting.start..waiting.end.min(waiting.start + slots as Slot);
+                    waiting.start = some.end;
+                    table.gather(some, |_, cell, names, record| {
+                        let name = names.name(record).1.to_owned();
+                        assert!(gathered.last_mut().unwrap().insert(name, cell.sum).is_none());
+                    });
+                    receive(&mut table, &format!("n{series}:{}|c", series + 1));
+                    *sums.entry(format!("n{series}")).or_default() += f64::from(series + 1);
+                }
+                expected.push(sums);
+                table.gather(waiting, |_, cell, names, record| {
+                    let name = names.name(record).1.to_owned();
+                    assert!(gathered.last_mut().unwrap().insert(name, cell.sum).is_none());
+                });
+                for (slot, cell) in table.take_aside() {
+                    let name = table.slots.name(table.slots.place(slot)).1.to_owned();
+                    prop_assert!(gathered.last_mut().unwrap().insert(name, cell.sum).is_none());
+                }
+                table.close(Interval::default());
+                gathered.push(HashMap::new());
+                waiting = 0..Slot::try_from(table.series()).unwrap();
+            }
+            table.gather(waiting, |_, cell, names, record| {
+                gathered.last_mut().unwrap().insert(names.name(record).1.to_owned(), cell.sum);
+            });
+            prop_assert_eq!(gathered, expected);
         }
     }
 

@@ -28,6 +28,15 @@ impl Params {
             .map(|(_, value)| value.as_str())
     }
 
+    /// Names and values of those written `name[inner]`, by what stands in the brackets.
+    pub fn within<'a>(&'a self, name: &'a str) -> impl Iterator<Item = (&'a str, &'a str)> {
+        // The form comes first, and the first counts.
+        self.0.iter().rev().filter_map(move |(given, value)| {
+            let inner = given.strip_prefix(name)?.strip_prefix('[')?.strip_suffix(']')?;
+            Some((inner, value.as_str()))
+        })
+    }
+
     fn read(&mut self, encoded: &[u8]) {
         self.0.extend(form_urlencoded::parse(encoded).into_owned());
     }
@@ -69,14 +78,16 @@ mod tests {
     async fn a_form_comes_before_the_url_and_names_repeat() {
         let request = Request::builder()
             .method("POST")
-            .uri("/render?from=-1h&target=c")
+            .uri("/render?from=-1h&target=c&template[x]=1&template%5By%5D=2")
             .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
-            .body("target=a&target%5B%5D=b+b&from=-2h&until=".into())
+            .body("target=a&target%5B%5D=b+b&from=-2h&until=&template[x]=3".into())
             .unwrap();
         let params = Params::from_request(request, &()).await.unwrap_or_else(|_| panic!("refused"));
         assert_eq!(params.all("target").collect::<Vec<_>>(), ["a", "b b", "c"]);
         assert_eq!(params.get("from"), Some("-2h"));
         assert_eq!(params.get("until"), None);
+        let template: std::collections::BTreeMap<_, _> = params.within("template").collect();
+        assert_eq!(template.into_iter().collect::<Vec<_>>(), [("x", "3"), ("y", "2")]);
         assert!(params.has("until") && !params.has("tz"));
     }
 }

@@ -5,6 +5,7 @@ use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use chrono_tz::Tz;
 use futures::stream::{self, StreamExt, TryStreamExt};
+use statline_graphite::Compat;
 use statline_series::Timestamp;
 
 use super::params::Params;
@@ -34,7 +35,7 @@ async fn answer(shared: &Shared, params: &Params) -> Result<String, QueryError> 
             limits.max_targets
         )));
     }
-    let window = window(params, clock::now())?;
+    let window = window(params, clock::now(), limits.compat)?;
     // Targets of one request are evaluated side by side, and answered in their order.
     let answers = stream::iter(targets)
         .map(|target| {
@@ -60,12 +61,15 @@ async fn answer(shared: &Shared, params: &Params) -> Result<String, QueryError> 
         .map_err(|error| QueryError::Internal(error.to_string()))
 }
 
-fn window(params: &Params, now: Timestamp) -> Result<Window, QueryError> {
+fn window(params: &Params, now: Timestamp, configured: Compat) -> Result<Window, QueryError> {
     // As in Graphite, a zone that does not exist is none.
     let zone: Tz = params.get("tz").and_then(|name| name.parse().ok()).unwrap_or(Tz::UTC);
+    let compat = params.get("compat").map(str::parse).transpose();
+    let compat = compat.map_err(|error| QueryError::Bad(format!("compat is {error}")))?;
+    let reader = compat.unwrap_or(configured);
     let instant = |name: &str, default: &str| {
         let text = params.get(name).unwrap_or(default);
-        statline_graphite::time::parse_at(text, now, zone)
+        statline_graphite::time::parse_at_as(reader, text, now, zone)
             .map_err(|error| QueryError::Bad(format!("{name} is {text:?}: {error}")))
     };
     let (from, until) = (instant("from", "-1d")?, instant("until", "now")?);
@@ -78,7 +82,6 @@ fn window(params: &Params, now: Timestamp) -> Result<Window, QueryError> {
             QueryError::Bad(format!("maxDataPoints is {text:?}; expected a whole number of at least 1"))
         })?),
     };
-    let compat = params.get("compat").map(str::parse).transpose();
-    let compat = compat.map_err(|error| QueryError::Bad(format!("compat is {error}")))?;
-    Ok(Window { from: from.min(until), until: from.max(until), now, zone, max_data_points, compat })
+    let template = params.within("template").map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+    Ok(Window { from: from.min(until), until: from.max(until), now, zone, max_data_points, compat, template })
 }

@@ -30,7 +30,7 @@ const LONGEST_DRAIN: Duration = Duration::from_secs(1);
 const PAUSE_AFTER_ERROR: Duration = Duration::from_millis(10);
 
 /// How long a thread lets packets gather before it asks for more, at most.
-const LONGEST_GATHERING: Duration = Duration::from_millis(10);
+const LONGEST_GATHERING: Duration = Duration::from_millis(20);
 
 /// The most that is expected to come, in bytes of the kernel's memory a second: 350,000 packets of 1,400 bytes, which is
 /// more than one sender on this machine could send.
@@ -39,8 +39,11 @@ const FASTEST_BYTES: f64 = 0.8e9;
 /// How many packets must be expected to gather for it to be worth a wait.
 const WORTH_GATHERING: f64 = 4.0;
 
+/// How many full batches are let gather.
+const BATCHES_GATHERED: f64 = 8.0;
+
 /// More time than this between two batches says no more of how fast packets come.
-const LONGEST_GAP: Duration = Duration::from_millis(20);
+const LONGEST_GAP: Duration = Duration::from_millis(40);
 
 /// What becomes of packets that come while the last ones are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,7 +68,7 @@ pub struct DatagramSocket {
 /// How long to let packets gather.
 ///
 /// To wake a thread costs more than to receive a packet and to count what is in it. So while packets come fast, a thread
-/// that has taken what there was sleeps until about a full batch will be there. In that time no more may come than the
+/// that has taken what there was sleeps until a few full batches will be there. In that time no more may come than the
 /// kernel's buffer has room for.
 #[derive(Debug)]
 struct Gathering {
@@ -96,7 +99,7 @@ impl Gathering {
         if packets == PacketBatch::MOST {
             return None;
         }
-        let time = (4.0 * full * self.seconds / self.packets).min(self.longest);
+        let time = (BATCHES_GATHERED * full * self.seconds / self.packets).min(self.longest);
         let is_worth_it = time * self.packets >= WORTH_GATHERING * self.seconds;
         is_worth_it.then(|| Duration::from_secs_f64(time))
     }
@@ -266,13 +269,13 @@ mod tests {
     fn packets_gather_while_they_come_fast_and_there_is_room_for_them() {
         const LARGE: usize = 64 << 20;
         for (buffer, packets, micros, expected) in [
-            // 100,000 a second: 256 of them.
-            (LARGE, 1, 10, Some(2560)),
-            (LARGE, 10, 100, Some(2560)),
+            // 100,000 a second: 512 of them.
+            (LARGE, 1, 10, Some(5120)),
+            (LARGE, 10, 100, Some(5120)),
             // 1,000 a second: as long as may be.
-            (LARGE, 1, 1000, Some(10_000)),
-            // 200 a second are not worth it, and an idle socket even less.
-            (LARGE, 1, 5000, None),
+            (LARGE, 1, 1000, Some(20_000)),
+            // 100 a second are not worth it, and an idle socket even less.
+            (LARGE, 1, 10_000, None),
             (LARGE, 1, 1_000_000, None),
             // More wait already.
             (LARGE, PacketBatch::MOST, 100, None),

@@ -19,6 +19,12 @@ const BATCH: u32 = 64;
 
 const BUFFERS: usize = BATCH as usize;
 
+/// The bytes after which lines fall into the same sets of a cache again: of L2, as it is built today.
+const CACHE_SETS_BYTES: usize = 64 << 10;
+
+/// The packets that most clients send are a little shorter than Ethernet's frames.
+const USUAL_PACKET_BYTES: usize = 23 * 64;
+
 /// Room for one control message that holds a `u32` or a `ucred`, aligned as control messages are.
 type Control = [u64; 4];
 
@@ -97,8 +103,9 @@ impl PacketBatch {
 
     /// Buffers for datagrams of up to `max_packet_bytes`.
     pub fn new(max_packet_bytes: usize) -> Self {
-        // One cache line more than a multiple of 64, so that the buffers do not all begin in the same cache set.
-        let stride = max_packet_bytes.next_multiple_of(128) + 64;
+        // Packets of the usual length behind each other would fill the caches evenly; with a stride that is near a multiple
+        // of a large power of 2, buffers that are far apart in memory share a few of the caches' sets.
+        let stride = max_packet_bytes.next_multiple_of(CACHE_SETS_BYTES) + USUAL_PACKET_BYTES;
         let mut bytes = vec![0; stride * BUFFERS].into_boxed_slice();
         // SAFETY: a socket address of zeros is the valid "unspecified family".
         let mut senders: Box<[libc::sockaddr_storage]> = vec![unsafe { mem::zeroed() }; BUFFERS].into();

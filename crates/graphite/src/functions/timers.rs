@@ -101,7 +101,8 @@ impl Timers {
         let lists = call.sketches(0, wanted_step(call.context))?;
         let bins = lists.iter().flat_map(|list| list.iter()).flat_map(|timer| &timer.slots);
         call.check_points(bins.fold(0_usize, |bins, (_, sketch)| bins.saturating_add(sketch.bin_count())))?;
-        let written = call.arguments.expressions(0).iter().map(|timers| timers.source()).collect();
+        let timers = call.arguments.expressions(0).iter();
+        let written = timers.map(|timers| timers.path().unwrap_or(timers.source())).collect();
         Ok(Self { lists, written })
     }
 
