@@ -32,6 +32,9 @@ pub(crate) enum ParamType {
     Interval,
     Node,
     NodeOrTag,
+    /// `IntOrInterval` of either sign.
+    #[serde(rename = "intOrInterval")]
+    PointsOrInterval,
     SeriesList,
     SeriesLists,
     String,
@@ -58,6 +61,7 @@ impl ParamType {
             Self::Integer | Self::Node => "a whole number",
             Self::Interval => "a quoted interval such as \"1h\"",
             Self::NodeOrTag => "the number of a node or the quoted name of a tag",
+            Self::PointsOrInterval => "a number of points or a quoted interval such as \"1h\"",
             Self::SeriesList | Self::SeriesLists => "series: a path or a function",
             Self::String => "a quoted text",
             Self::Tag => "the quoted name of a tag",
@@ -357,8 +361,10 @@ fn scalar(kind: ParamType, literal: &ExprKind) -> Option<Scalar> {
         (ParamType::IntOrInterval, ExprKind::Number(given)) => {
             whole(*given).filter(|points| points.value() >= 1.0).map(Scalar::Number)
         }
-        (ParamType::NodeOrTag | ParamType::Date, ExprKind::Number(given)) => whole(*given).map(Scalar::Number),
-        (ParamType::Interval | ParamType::IntOrInterval, ExprKind::Text(text)) => {
+        (ParamType::NodeOrTag | ParamType::Date | ParamType::PointsOrInterval, ExprKind::Number(given)) => {
+            whole(*given).map(Scalar::Number)
+        }
+        (ParamType::Interval | ParamType::IntOrInterval | ParamType::PointsOrInterval, ExprKind::Text(text)) => {
             time::parse_interval(text).ok().map(|_| Scalar::Text(text.clone()))
         }
         (ParamType::AggFunc, ExprKind::Text(text)) => registry::aggregation(text).map(|_| Scalar::Text(text.clone())),

@@ -4,24 +4,31 @@
 //! and tools match on them.
 
 mod alias;
+mod alias_base64;
+mod baseline;
 mod calculate;
 mod clock;
 mod combine;
 mod curves;
 mod divide;
+mod extremes;
 mod filter_data;
 mod filter_series;
 mod graph;
 mod grouping;
+mod heat_map;
 mod hitcount;
 mod holt_winters;
 mod intervals;
 mod legend;
 mod moving;
 mod pairs;
+mod polyfit;
 mod preview;
 mod repair;
 mod shift;
+mod signal;
+mod slo;
 mod sorting;
 mod special;
 mod summarize;
@@ -63,6 +70,13 @@ pub(crate) static GROUPS: &[&[Function]] = &[
     graph::FUNCTIONS,
     special::FUNCTIONS,
     timers::FUNCTIONS,
+    alias_base64::FUNCTIONS,
+    baseline::FUNCTIONS,
+    extremes::FUNCTIONS,
+    heat_map::FUNCTIONS,
+    polyfit::FUNCTIONS,
+    signal::FUNCTIONS,
+    slo::FUNCTIONS,
 ];
 
 /// The series that most functions take first.

@@ -38,7 +38,11 @@ fn literal(kind: ParamType) -> BoxedStrategy<String> {
         }
         ParamType::Alignment => texts(&["'years'", "'weeks3'", "'days'", "'min'", "'ages'", "true"]),
         ParamType::Boolean => texts(&["true", "false"]),
-        ParamType::Integer | ParamType::Node | ParamType::NodeOrTag | ParamType::IntOrInf => {
+        ParamType::Integer
+        | ParamType::Node
+        | ParamType::NodeOrTag
+        | ParamType::IntOrInf
+        | ParamType::PointsOrInterval => {
             texts(&["0", "1", "2", "-1", "-9", "99", "9223372036854775807", "-9223372036854775808"])
         }
         ParamType::Float | ParamType::Any => {
