@@ -347,15 +347,17 @@ impl Call<'_> {
     pub(crate) fn combine(&self, index: usize, series: Vec<Series>) -> Result<Option<Series>, Stop> {
         let name = self.arguments.text(index).unwrap_or("average");
         match registry::callback(name) {
-            Some(Callback::Function(function)) => {
-                let arguments = Arguments::of_series(function, series)?;
-                let expression = self.expression;
-                let call = Call { function, expression, arguments, context: self.context, evaluator: self.evaluator };
-                Ok(self.evaluator.run(call)?.into_iter().next())
-            }
+            Some(Callback::Function(function)) => Ok(self.apply(function, vec![series])?.into_iter().next()),
             Some(Callback::Aggregation(how)) => Ok(aggregate::combine(&series, how, name, None, self.context)?),
             None => Ok(None),
         }
+    }
+
+    /// What another function makes of lists of series, one for each of its parameters.
+    pub(crate) fn apply(&self, function: &'static Function, lists: Vec<Vec<Series>>) -> Outcome {
+        let arguments = Arguments::of_lists(function, lists)?;
+        let (expression, context, evaluator) = (self.expression, self.context, self.evaluator);
+        evaluator.run(Call { function, expression, arguments, context, evaluator })
     }
 
     /// The moment that an argument names, when one was given.
