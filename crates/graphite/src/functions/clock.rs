@@ -47,6 +47,7 @@ fn line(call: &Call<'_>, step_index: usize, value: impl Fn(f64) -> f64) -> Resul
     let aside = clock_error(call, context.from);
     let values = (0..count).map(|index| value(line.time_of(index).offset(aside).millis() as f64 / 1000.0)).collect();
     line.set_values(values);
+    line.said_end = context.as_graphite_web().then_some(context.until);
     Ok(line)
 }
 
