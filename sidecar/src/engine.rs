@@ -17,6 +17,7 @@ use statline_series::{Batch, Event, PathPattern, Step, TimeRange, Timestamp};
 use statline_store::{Fetch, Fetched, FetchedSketches, Resolution, Selection, Store, StoreError};
 use thiserror::Error;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio_util::sync::CancellationToken;
 
 use crate::config;
 
@@ -79,7 +80,19 @@ impl QueryError {
 }
 
 /// The right to use a share of the machine, held by whatever works on a question.
-type Permit = Arc<OwnedSemaphorePermit>;
+#[derive(Clone)]
+struct Permit {
+    _share: Arc<OwnedSemaphorePermit>,
+    /// Cancelled when nobody waits for the answer any more.
+    unwanted: CancellationToken,
+}
+
+impl Permit {
+    /// Whether the work is for nothing. Work that asks holds the whole permit, not the token alone.
+    fn is_unwanted(&self) -> bool {
+        self.unwanted.is_cancelled()
+    }
+}
 
 /// The span of time that a target is evaluated over, and how.
 #[derive(Clone, Debug)]
@@ -154,7 +167,8 @@ impl Engine {
 
     /// Answers a question when it is its turn, within the time that a question may take, and counts how it went.
     ///
-    /// The permit goes along with the work: a question that nobody waits for any more still counts while it is computed.
+    /// The permit goes along with the work, and says when to leave it: a question that nobody waits for any more, since its
+    /// client hung up or its time is over, counts until the work has noticed.
     async fn bounded<T, F: Future<Output = Result<T, QueryError>>>(
         &self,
         work: impl FnOnce(Permit) -> F,
@@ -162,10 +176,13 @@ impl Engine {
         let began = Instant::now();
         let timeout = self.limits.timeout.get();
         let answer = async {
-            let permit = Arc::clone(&self.running).acquire_owned().await;
+            let share = Arc::clone(&self.running).acquire_owned().await;
             // The semaphore is never closed.
-            let permit = permit.map_err(|error| QueryError::Internal(error.to_string()))?;
-            work(Arc::new(permit)).await
+            let share = share.map_err(|error| QueryError::Internal(error.to_string()))?;
+            let unwanted = CancellationToken::new();
+            // Cancels when this is done, and when it is dropped before.
+            let _waiting = unwanted.clone().drop_guard();
+            work(Permit { _share: Arc::new(share), unwanted }).await
         };
         let answer = tokio::time::timeout(timeout, answer).await.unwrap_or(Err(QueryError::Timeout(timeout)));
         metrics::histogram!("statline_query_duration_seconds").record(began.elapsed());
@@ -197,10 +214,11 @@ impl Engine {
             }
             // Evaluation is arithmetic over millions of values: not for the threads that serve sockets.
             let (for_target, for_context) = (Arc::clone(&target), Arc::clone(&context));
-            let permit = Arc::clone(&permit);
+            let permit = permit.clone();
             let evaluation = tokio::task::spawn_blocking(move || {
-                let _permit = permit;
-                let progress = statline_graphite::evaluate(&for_target, &for_context, &fetched)?;
+                let is_unwanted = || permit.is_unwanted();
+                let progress =
+                    statline_graphite::evaluate_unless(&is_unwanted, &for_target, &for_context, &fetched)?;
                 Ok::<_, EvalError>(match progress {
                     Progress::Fetch(missing) => (Progress::Fetch(missing), fetched),
                     Progress::Done(series) => {
