@@ -1,7 +1,10 @@
 //! From a target to series: parse, fetch what it needs in parallel, evaluate, consolidate.
 //!
 //! The language is pure and knows no store, the store knows no language; here they meet. Every way in (HTTP, Flight, the
-//! command line) asks through this, so that limits and time-outs are the same everywhere.
+//! command line) asks through this, so that limits and time-outs are the same everywhere. Questions about names rather than
+//! values are in `names`.
+
+mod names;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -9,17 +12,19 @@ use std::time::{Duration, Instant};
 
 use chrono_tz::Tz;
 use futures::future::try_join_all;
-use statline_flight::action::{EventList, Events, Find, FindNode, Health, TagValues, Tags};
+use statline_flight::action::{EventList, Events, Health};
 use statline_graphite::{
     Answer, Compat, Context, EvalError, Expr, FetchRequest, FetchedSeries, Progress, Reading, Series, Wanted,
 };
-use statline_series::{Batch, Event, PathPattern, Step, TimeRange, Timestamp};
+use statline_series::{Batch, Event, Step, TimeRange, Timestamp};
 use statline_store::{Fetch, Fetched, FetchedSketches, Resolution, Selection, Store, StoreError};
 use thiserror::Error;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::config;
+
+pub use names::Lifetime;
 
 /// The most bytes of events in one answer, by [`Event::size`], so that it stays within a message of Flight.
 const MAX_EVENT_BYTES: usize = 8 << 20;
@@ -217,8 +222,7 @@ impl Engine {
             let permit = permit.clone();
             let evaluation = tokio::task::spawn_blocking(move || {
                 let is_unwanted = || permit.is_unwanted();
-                let progress =
-                    statline_graphite::evaluate_unless(&is_unwanted, &for_target, &for_context, &fetched)?;
+                let progress = statline_graphite::evaluate_unless(&is_unwanted, &for_target, &for_context, &fetched)?;
                 Ok::<_, EvalError>(match progress {
                     Progress::Fetch(missing) => (Progress::Fetch(missing), fetched),
                     Progress::Done(series) => {
@@ -280,51 +284,6 @@ impl Engine {
             )));
         }
         Ok(events.into_iter().map(|event| event.timestamp).collect())
-    }
-
-    /// One level of the tree of paths.
-    ///
-    /// # Errors
-    /// When the pattern is not valid or the store fails.
-    pub async fn find(&self, find: &Find) -> Result<Vec<FindNode>, QueryError> {
-        let nodes = self
-            .bounded(|_permit| async {
-                let pattern = PathPattern::parse(&find.query).map_err(|error| QueryError::Bad(error.to_string()))?;
-                Ok(self.store.find(&pattern, find.span.range()).await?)
-            })
-            .await?;
-        let limit = self.limits.max_names;
-        if nodes.len() > limit {
-            return Err(QueryError::Limit(format!(
-                "{} names match, more than query.max_names, {limit}; write more of the path",
-                nodes.len()
-            )));
-        }
-        Ok(nodes
-            .into_iter()
-            .map(|node| FindNode { text: node.name, id: node.path, leaf: node.is_leaf, expandable: node.has_children })
-            .collect())
-    }
-
-    /// The names of tags.
-    ///
-    /// # Errors
-    /// When the store fails.
-    pub async fn tags(&self, tags: &Tags) -> Result<Vec<String>, QueryError> {
-        let limit = self.limits.max_names.min(tags.limit as usize);
-        self.bounded(|_permit| async { Ok(self.store.tags(&tags.prefix, &[], tags.span.range(), limit).await?) }).await
-    }
-
-    /// The values of a tag.
-    ///
-    /// # Errors
-    /// When the store fails.
-    pub async fn tag_values(&self, values: &TagValues) -> Result<Vec<String>, QueryError> {
-        let limit = self.limits.max_names.min(values.limit as usize);
-        self.bounded(|_permit| async {
-            Ok(self.store.tag_values(&values.tag, &values.prefix, &[], values.span.range(), limit).await?)
-        })
-        .await
     }
 
     /// What happened in a span of time, the newest when there is more than may be answered.
