@@ -194,6 +194,7 @@ fn exponential_moving_average(call: &mut Call<'_>) -> Outcome {
         // A window told as a time weighs by its seconds, however far apart the points are.
         let length = call.arguments.integer(1).unwrap_or(preview.millis / 1000);
         let is_compat = call.context.as_graphite_web();
+        let end = one.end();
         smooth(&mut one, window, 2.0 / (length as f64 + 1.0), if is_compat { 0.0 } else { f64::NAN });
         if is_compat {
             // The mean that the first value starts from is shown too, so that each value is one step late.
@@ -202,6 +203,7 @@ fn exponential_moving_average(call: &mut Call<'_>) -> Outcome {
             }
             let before = window.min(one.len()).saturating_sub(1);
             drop_preview(&mut one, before, preview.millis, call.context);
+            one.said_end = Some(end);
         } else {
             drop_preview(&mut one, window, preview.millis, call.context);
         }
