@@ -413,3 +413,42 @@ pub fn parse_zone(name: &str) -> Result<Tz, QueryError> {
         QueryError::Bad(format!("unknown time zone {name:?}; expected an iana name such as Europe/Berlin"))
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use statline_store::{EmbeddedConfig, EmbeddedStore};
+
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_query_that_is_dropped_gives_its_share_back_before_it_would_be_done() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Arc::new(EmbeddedStore::open(EmbeddedConfig::at(directory.path())).unwrap());
+        let limits = config::Query { max_concurrent: 1, ..config::Query::default() };
+        let engine = Engine::new(store, limits, Step::SECOND, watch::channel(None).1);
+        let now = Timestamp::from_seconds(1_700_000_000);
+        // A million points, forty times over.
+        let window = Window {
+            from: now.offset(-1_000_000_000),
+            until: now,
+            now,
+            zone: Tz::UTC,
+            max_data_points: None,
+            compat: None,
+            template: BTreeMap::new(),
+        };
+        let target = format!("{}time('t', 1){}", "scale(".repeat(40), ", 2)".repeat(40));
+        let began = Instant::now();
+        assert_eq!(engine.graphite(&target, &window).await.unwrap()[0].values().len(), 1_000_000);
+        let whole = began.elapsed();
+
+        let dropped = tokio::time::timeout(whole / 10, engine.graphite(&target, &window)).await;
+        assert!(dropped.is_err(), "a tenth of the time is not enough");
+        let began = Instant::now();
+        let share = Arc::clone(&engine.running).acquire_owned().await.unwrap();
+        let waited = began.elapsed();
+        assert!(waited < whole / 2, "{waited:?} of {whole:?}");
+        drop(share);
+        assert!(engine.graphite("constantLine(1)", &window).await.is_ok());
+    }
+}
