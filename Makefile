@@ -25,7 +25,7 @@ SEED ?= 1
 
 export STATLINE_PYTHON := $(CURDIR)/$(PYTHON)
 
-.PHONY: help demo test fuzz lint bench e2e conformance conformance-statsd conformance-clients dist fmt clean setup postgresql faketime victoria-metrics bins
+.PHONY: help demo test fuzz lint bench e2e conformance conformance-statsd conformance-clients conformance-carbon dist fmt clean setup postgresql faketime victoria-metrics bins
 
 help: ## list the words
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | expand -t 12
@@ -63,13 +63,17 @@ bench: benches/statsd/node_modules/.installed victoria-metrics ## measure beside
 e2e: dist postgresql $(VENV)/.installed bins ## every panel of every dashboard in a real Grafana (GRAFANA_HOME)
 	$(BIN_DIR)/statline-demo --run "$(PYTHON) tests/e2e/dashboards.py --plugins dist" $(DEMO_FLAGS)
 
-conformance: ## beside etsy's statsd, and with other people's clients; ROUNDS and SEED of generated packets
+conformance: ## beside etsy's statsd and carbon, and with other people's clients; ROUNDS and SEED of generated packets
 	$(MAKE) --no-print-directory bins PROFILE=dev
 	$(MAKE) --no-print-directory conformance-statsd
+	$(MAKE) --no-print-directory conformance-carbon
 	$(MAKE) --no-print-directory conformance-clients
 
 conformance-statsd: $(VENV)/.installed $(CONFORMANCE)/statsd/node_modules/.installed
 	PYTHONPATH=$(CONFORMANCE) ROUNDS=$(ROUNDS) SEED=$(SEED) $(PYTHON) $(CONFORMANCE)/statsd
+
+conformance-carbon: $(VENV)/.installed
+	PYTHONPATH=$(CONFORMANCE) ROUNDS=$(ROUNDS) SEED=$(SEED) $(PYTHON) $(CONFORMANCE)/carbon
 
 conformance-clients: $(VENV)/.installed $(CONFORMANCE)/clients/node_modules/.installed
 	PYTHONPATH=$(CONFORMANCE) $(PYTHON) -m pytest -q -c $(CONFORMANCE)/clients/pytest.ini $(CONFORMANCE)/clients
