@@ -135,7 +135,13 @@ impl Preview {
             // A line that holds everywhere has no step to speak of.
             let steps = series.iter().filter(|one| !one.constant).map(|one| one.step);
             let needed = preview_millis(&call.arguments, steps.max().unwrap_or(hint));
-            if needed <= millis {
+            if needed < millis {
+                // What is finer than expected begins as if that had been known.
+                let begin = call.context.looking_back(needed).from;
+                series.iter_mut().for_each(|one| one.drop_until(begin));
+                millis = needed;
+            }
+            if needed == millis {
                 break;
             }
             millis = needed;
@@ -304,6 +310,15 @@ mod tests {
         assert_values(series[0].values(), &[9.0, 10.0, 11.0, 12.0, 13.0], "after the second round");
         let hourly = run_in(&context, "movingAverage(summarize(a,'2min'),2)", &counting()).unwrap();
         assert_eq!(hourly[0].step.millis(), 120_000);
+    }
+
+    #[test]
+    fn a_step_finer_than_expected_makes_no_difference() {
+        let coarser = Context { step_hint: Step::from_seconds(120).unwrap(), ..context() };
+        for target in ["movingAverage(a,3)", "movingMedian(a,2)", "exponentialMovingAverage(a,2)"] {
+            let expected = run(target, &counting());
+            assert_eq!(run_in(&coarser, target, &counting()).unwrap(), expected, "{target}");
+        }
     }
 
     #[test]
