@@ -60,7 +60,7 @@ async fn answer(shared: &Shared, params: &Params) -> Result<Body, QueryError> {
     }
     // There, buckets are counted from the first value of all targets.
     if is_as_graphite_web {
-        series = shared.engine.consolidate(series, &Window { max_data_points, ..window });
+        series = shared.engine.consolidate(series, &Window { max_data_points, ..window.clone() });
     }
     let skip_empty = params.has("noNullPoints");
     json::body(series, skip_empty).await.map_err(|error| QueryError::Internal(error.to_string()))
