@@ -201,7 +201,7 @@ impl Engine {
         let mut context = Context::new(window.from, window.until, window.now);
         context.zone = window.zone;
         context.max_data_points = window.max_data_points;
-        context.step_hint = self.step;
+        context.step_hint = self.store.usual_step(window.from);
         context.compat = window.compat.unwrap_or(self.limits.compat);
         context.limits.max_series = self.limits.max_series;
         context.limits.max_points = self.limits.max_points;
