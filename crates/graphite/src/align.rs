@@ -1,7 +1,7 @@
 //! Bringing series of different steps and starts onto one grid, by time.
 //!
 //! The step of the grid is the least common multiple of the steps; a bucket holds the values of `[t, t + step)`, and a series
-//! of a finer step is consolidated into it in its own way. Graphite pairs values by their place in the list; pairing by
+//! of a finer step is consolidated into it in its own way. graphite-web pairs values by their place in the list; pairing by
 //! time is the same where series begin together, and right where they do not.
 
 use std::borrow::Cow;
@@ -21,6 +21,8 @@ pub(crate) struct Grid {
     pub start: Timestamp,
     pub step: Step,
     pub len: usize,
+    /// As graphite-web has it: values are paired by their place in the list, and the grid ends where it says.
+    paired_by_place: Option<Timestamp>,
 }
 
 impl Grid {
@@ -31,10 +33,10 @@ impl Grid {
         series: impl Iterator<Item = &'s Series> + Clone,
         context: &Context,
     ) -> Result<Option<Self>, EvalError> {
-        let varying = series.clone().filter(|one| !one.constant);
-        let grid = match Self::covering(varying) {
-            Some(grid) => Some(grid),
-            None => Self::covering(series),
+        let grid = if context.as_graphite_web() {
+            Self::by_place(series)
+        } else {
+            Self::covering(series.clone().filter(|one| !one.constant)).or_else(|| Self::covering(series))
         };
         match grid {
             Some(grid) if grid.len > context.limits.max_points => {
@@ -67,18 +69,47 @@ impl Grid {
         if let (true, Some(aside)) = (all.clone().all(|one| one.step == step), phase) {
             let start = start.offset(-aside).align_down(step).offset(aside);
             let len = TimeRange::new(start.offset(-aside), end.offset(-aside)).slots(step);
-            return Some(Self { start, step, len });
+            return Some(Self { start, step, len, paired_by_place: None });
         }
         // A bucket that the window cuts off would hold the finer series alone.
         let start = if start.align_up(step) < end { start.align_up(step) } else { start.align_down(step) };
         let len = TimeRange::new(start, end).slots(step);
-        Some(Self { start, step, len })
+        Some(Self { start, step, len, paired_by_place: None })
+    }
+
+    /// The grid of graphite-web: from the first start to the last end, whatever is there when.
+    fn by_place<'s>(series: impl Iterator<Item = &'s Series> + Clone) -> Option<Self> {
+        let start = series.clone().map(|one| one.start).min()?;
+        let end = series.clone().map(Series::end).max()?;
+        let step = series.clone().map(|one| one.step).reduce(least_common_multiple)?;
+        let len = series.map(|one| one.len().div_ceil(values_per_point(one, step))).max()?;
+        let over = end.millis().saturating_sub(start.millis()).rem_euclid(step.millis());
+        Some(Self { start, step, len, paired_by_place: Some(end.offset(-over)) })
+    }
+
+    /// The grid of a series.
+    pub(crate) fn like(series: &Series, context: &Context) -> Self {
+        let paired_by_place = context.as_graphite_web().then(|| series.end());
+        Self { start: series.start, step: series.step, len: series.len(), paired_by_place }
+    }
+
+    /// A series on this grid.
+    pub(crate) fn series(&self, name: String, values: Vec<f64>) -> Series {
+        let mut series = Series::new(name, self.start, self.step, values);
+        series.said_end = self.paired_by_place;
+        series
     }
 
     /// The values of a series on this grid.
     pub(crate) fn column<'s>(&self, series: &'s Series, context: &Context) -> Cow<'s, [f64]> {
-        if series.start == self.start && series.step == self.step && series.len() == self.len {
+        let is_in_place = series.start == self.start || self.paired_by_place.is_some();
+        if is_in_place && series.step == self.step && series.len() == self.len {
             return Cow::Borrowed(series.values());
+        }
+        if self.paired_by_place.is_some() {
+            let mut column = Bucketer::new(series, context).by_place(self.values_per_point(series));
+            column.resize(self.len, f64::NAN);
+            return Cow::Owned(column);
         }
         if series.constant {
             return Cow::Owned(vec![series.values().first().copied().unwrap_or(f64::NAN); self.len]);
@@ -93,6 +124,16 @@ impl Grid {
         }
         Cow::Owned(column)
     }
+
+    /// How many values of a series go into one of this grid's.
+    pub(crate) fn values_per_point(&self, series: &Series) -> usize {
+        values_per_point(series, self.step)
+    }
+}
+
+/// How many values of a series go into one of a coarser step.
+fn values_per_point(series: &Series, step: Step) -> usize {
+    usize::try_from(step.millis() / series.step.millis()).unwrap_or(usize::MAX).max(1)
 }
 
 /// Makes one value of a series' values in a span of time.
@@ -124,6 +165,16 @@ impl<'s> Bucketer<'s> {
         start..index(until).max(start)
     }
 
+    /// One value of each so many, the last ones being fewer.
+    pub(crate) fn by_place(&self, values_per_point: usize) -> Vec<f64> {
+        if values_per_point == 1 {
+            return self.series.values().to_vec();
+        }
+        #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
+        let slots = values_per_point as f64;
+        self.series.values().chunks(values_per_point).map(|bucket| self.consolidated(bucket, slots)).collect()
+    }
+
     /// The values in `[from, until)`, consolidated in the way that the target or the series' kind says.
     #[expect(clippy::cast_precision_loss, reason = "counts and steps are far below 2^52")]
     pub(crate) fn value(&self, from: Timestamp, until: Timestamp) -> f64 {
@@ -131,7 +182,11 @@ impl<'s> Bucketer<'s> {
         if let ([single], true) = (bucket, self.x_files_factor <= 0.0) {
             return *single;
         }
-        let slots = (until.millis().saturating_sub(from.millis()) as f64 / self.series.step.millis() as f64).max(1.0);
+        let slots = until.millis().saturating_sub(from.millis()) as f64 / self.series.step.millis() as f64;
+        self.consolidated(bucket, slots.max(1.0))
+    }
+
+    fn consolidated(&self, bucket: &[f64], slots: f64) -> f64 {
         if enough(bucket.iter().filter(|value| !value.is_nan()).count(), slots, self.x_files_factor) {
             self.how.apply(bucket)
         } else {
@@ -197,6 +252,16 @@ mod tests {
         assert_eq!(format!("{:?}", both[1]), "[NaN, 5.0, NaN]");
         let (grid, _) = columns(&[series("a", 65, 60, &[1.0, 2.0]), series("b", 125, 60, &[5.0])]);
         assert_eq!((grid.start, grid.len), (at(65), 2));
+    }
+
+    #[test]
+    fn graphite_web_pairs_by_place() {
+        let compat = Context { compat: crate::Compat::GraphiteWeb, ..context() };
+        let series = [series("a", 120, 60, &[1.0, 2.0]), series("b", 90, 30, &[10.0, f64::NAN, 30.0, 40.0, 50.0])];
+        let grid = Grid::of(series.iter(), &compat).unwrap().unwrap();
+        assert_eq!((grid.start, grid.step.millis(), grid.len), (at(90), 60_000, 3));
+        let columns: Vec<_> = series.iter().map(|one| grid.column(one, &compat).into_owned()).collect();
+        assert_eq!(format!("{columns:?}"), "[[1.0, 2.0, NaN], [10.0, 35.0, 50.0]]");
     }
 
     #[test]

@@ -46,10 +46,26 @@ pub enum Progress {
 /// # Errors
 /// When the expression is wrong or the answer would break a limit; see [`EvalError`].
 pub fn evaluate(target: &Expr, context: &Context, fetched: &Fetched) -> Result<Progress, EvalError> {
+    evaluate_unless(&|| false, target, context, fetched)
+}
+
+/// As [`evaluate`], until `is_cancelled` says, before one of the calls, that nobody waits for the answer any more.
+///
+/// # Errors
+/// [`EvalError::Cancelled`] then; else as [`evaluate`].
+pub fn evaluate_unless(
+    is_cancelled: &dyn Fn() -> bool,
+    target: &Expr,
+    context: &Context,
+    fetched: &Fetched,
+) -> Result<Progress, EvalError> {
     let evaluator = Evaluator {
+        is_cancelled,
         fetched,
         missing: RefCell::default(),
         work: Cell::new(0),
+        factor: Cell::new(None),
+        in_keyword: Cell::new(false),
         text_depth: Cell::new(0),
         stacks: RefCell::default(),
     };
@@ -90,9 +106,14 @@ impl From<EvalError> for Stop {
 pub(crate) type Outcome = Result<Vec<Series>, Stop>;
 
 pub(crate) struct Evaluator<'a> {
+    is_cancelled: &'a dyn Fn() -> bool,
     fetched: &'a Fetched,
     missing: RefCell<Vec<FetchRequest>>,
     work: Cell<usize>,
+    /// The factor that `setXFilesFactor` has left behind, which in graphite-web holds for all that comes after it.
+    factor: Cell<Option<f64>>,
+    /// Whether what is evaluated stands behind a keyword, where graphite-web fetches nothing.
+    in_keyword: Cell<bool>,
     /// How many texts are being evaluated, each made by a function within the one before.
     text_depth: Cell<usize>,
     /// How high `stacked` has made each stack so far, over each range.
@@ -121,12 +142,21 @@ impl Evaluator<'_> {
             let nearest = registry::nearest(&call.name);
             return Err(EvalError::UnknownFunction { name: call.name.clone(), column: expr.column(), nearest }.into());
         };
+        // graphite-web takes a call with nothing but keywords for the name of a series.
+        if context.as_graphite_web() && call.arguments.is_empty() && !call.keywords.is_empty() {
+            return Ok(Vec::new());
+        }
         let mut arguments = Arguments::bind(function, call)?;
         let inner = (function.window)(&arguments, context)?;
         let mut missing = false;
         for slot in arguments.slots.iter_mut().filter(|_| function.evaluates) {
             for argument in &slot.expressions {
-                match self.series(argument, &inner) {
+                let was_in_keyword = self.in_keyword.get();
+                let is_in_keyword = call.keywords.iter().any(|(_, given)| std::ptr::eq(given, *argument));
+                self.in_keyword.set(was_in_keyword || is_in_keyword);
+                let evaluated = self.series(argument, &inner);
+                self.in_keyword.set(was_in_keyword);
+                match evaluated {
                     Ok(list) => slot.lists.push(list),
                     Err(Stop::Missing) => missing = true,
                     Err(failed) => return Err(failed),
@@ -136,10 +166,21 @@ impl Evaluator<'_> {
         if missing {
             return Err(Stop::Missing);
         }
-        self.run(Call { function, expression: expr.source(), arguments, context, evaluator: self })
+        let mut context = *context;
+        if let (true, Some(factor)) = (context.as_graphite_web(), self.factor.get()) {
+            context.x_files_factor = factor;
+        }
+        let factor = (function.name == "setXFilesFactor").then(|| arguments.number(1)).flatten();
+        let yielded =
+            self.run(Call { function, expression: expr.source(), arguments, context: &context, evaluator: self })?;
+        self.factor.set(factor.or(self.factor.get()));
+        Ok(yielded)
     }
 
     fn run(&self, mut call: Call<'_>) -> Outcome {
+        if (self.is_cancelled)() {
+            return Err(EvalError::Cancelled.into());
+        }
         let mut yielded = (call.function.run)(&mut call)?;
         for series in &mut yielded {
             cut_name(&mut series.name);
@@ -156,6 +197,9 @@ impl Evaluator<'_> {
         selection: impl FnOnce() -> Result<Selection, EvalError>,
         context: &Context,
     ) -> Outcome {
+        if context.as_graphite_web() && self.in_keyword.get() {
+            return Ok(Vec::new());
+        }
         let range = context.range();
         let Some(answer) = self.fetched.series(expression, range, &context.limits) else {
             return Err(self.note_missing(expression, Wanted::Points(selection()?), range));
@@ -281,7 +325,7 @@ impl Call<'_> {
     pub(crate) fn select(&self, index: usize) -> Outcome {
         let matchers = || {
             let texts: Vec<&str> = self.arguments.scalars(index).iter().filter_map(as_text).collect();
-            Ok(Selection::Matchers(tags::matchers(&texts)?))
+            Ok(Selection::Matchers(tags::tag_matchers(&texts).map_err(EvalError::from)?))
         };
         self.evaluator.fetch(self.expression, matchers, self.context)
     }
@@ -313,7 +357,7 @@ impl Call<'_> {
                 }
                 ExprKind::Call(call) if call.name == "seriesByTag" => {
                     let texts: Vec<&str> = call.arguments.iter().filter_map(Expr::text).collect();
-                    Selection::Matchers(tags::matchers(&texts)?)
+                    Selection::Matchers(tags::tag_matchers(&texts).map_err(EvalError::from)?)
                 }
                 ExprKind::Path(path) => Selection::Path(PathPattern::parse(path).map_err(EvalError::from)?),
                 _ => return Err(self.no_timers(index, argument)),
@@ -347,15 +391,17 @@ impl Call<'_> {
     pub(crate) fn combine(&self, index: usize, series: Vec<Series>) -> Result<Option<Series>, Stop> {
         let name = self.arguments.text(index).unwrap_or("average");
         match registry::callback(name) {
-            Some(Callback::Function(function)) => {
-                let arguments = Arguments::of_series(function, series)?;
-                let expression = self.expression;
-                let call = Call { function, expression, arguments, context: self.context, evaluator: self.evaluator };
-                Ok(self.evaluator.run(call)?.into_iter().next())
-            }
+            Some(Callback::Function(function)) => Ok(self.apply(function, vec![series])?.into_iter().next()),
             Some(Callback::Aggregation(how)) => Ok(aggregate::combine(&series, how, name, None, self.context)?),
             None => Ok(None),
         }
+    }
+
+    /// What another function makes of lists of series, one for each of its parameters.
+    pub(crate) fn apply(&self, function: &'static Function, lists: Vec<Vec<Series>>) -> Outcome {
+        let arguments = Arguments::of_lists(function, lists)?;
+        let (expression, context, evaluator) = (self.expression, self.context, self.evaluator);
+        evaluator.run(Call { function, expression, arguments, context, evaluator })
     }
 
     /// The moment that an argument names, when one was given.
@@ -382,5 +428,28 @@ fn as_text(scalar: &Scalar) -> Option<&str> {
     match scalar {
         Scalar::Text(text) => Some(text),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::parse::parse;
+    use crate::testing::context;
+
+    #[test]
+    fn a_cancelled_evaluation_ends_before_its_next_call() {
+        let target = parse("scale(scale(scale(constantLine(1), 2), 2), 2)").unwrap();
+        for (allowed, expected) in [(0, 1), (2, 3), (4, 4)] {
+            let asked = Cell::new(0);
+            let is_cancelled = || {
+                asked.set(asked.get() + 1);
+                asked.get() > allowed
+            };
+            let outcome = evaluate_unless(&is_cancelled, &target, &context(), &Fetched::default());
+            assert_eq!(outcome.is_err(), allowed < 4, "{outcome:?}");
+            assert!(outcome.is_ok() || outcome == Err(EvalError::Cancelled));
+            assert_eq!(asked.get(), expected, "{allowed} calls");
+        }
     }
 }

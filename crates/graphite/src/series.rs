@@ -28,6 +28,8 @@ pub struct Series {
     pub step: Step,
     /// How it is to be drawn: `color`, `alpha`, `lineWidth` and so on, as Graphite names them.
     pub options: BTreeMap<&'static str, String>,
+    /// Where graphite-web says that it ends, when that is not where its last value does.
+    pub(crate) said_end: Option<Timestamp>,
     /// Whether it is one value that holds everywhere, whatever its grid.
     pub(crate) constant: bool,
     values: Arc<Vec<f64>>,
@@ -47,6 +49,7 @@ impl Series {
             start,
             step,
             options: BTreeMap::new(),
+            said_end: None,
             constant: false,
             values: Arc::new(values),
         }
@@ -82,10 +85,10 @@ impl Series {
         self.start.offset(self.step.millis().saturating_mul(i64::try_from(index).unwrap_or(i64::MAX)))
     }
 
-    /// The instant at which the next value would be.
+    /// The instant at which the next value would be, or that graphite-web takes for it.
     #[must_use]
     pub fn end(&self) -> Timestamp {
-        self.time_of(self.len())
+        self.said_end.unwrap_or_else(|| self.time_of(self.len()))
     }
 
     /// Where its grid begins, and its spacing.
@@ -139,6 +142,20 @@ impl Series {
 
     /// Leaves out all values but the first so many.
     pub(crate) fn keep_first(&mut self, count: usize) {
+        if count < self.len() {
+            self.values = Arc::new(self.values[..count].to_vec());
+        }
+    }
+
+    /// Leaves out what is later than an instant.
+    pub(crate) fn keep_until(&mut self, last: Timestamp) {
+        let length = last.millis().saturating_sub(self.start.millis());
+        let count = if length < 0 { 0 } else { length / self.step.millis() + 1 };
+        self.keep_first(usize::try_from(count).unwrap_or(usize::MAX));
+    }
+
+    /// Leaves out the values behind the first so many.
+    pub(crate) fn truncate(&mut self, count: usize) {
         if count < self.len() {
             self.values = Arc::new(self.values[..count].to_vec());
         }

@@ -1,15 +1,16 @@
 //! Combine: many series into one.
 
+use std::borrow::Cow;
+
 use statline_series::Consolidation;
 
-use super::SERIES_LIST;
+use super::{SERIES_LIST, finite};
 use crate::aggregate;
 use crate::align::Grid;
 use crate::arguments::{Literal, Param, ParamType};
 use crate::evaluate::{Call, Outcome};
 use crate::numbers::general;
 use crate::registry::{Function, Group};
-use crate::series::Series;
 
 const SERIES_LISTS: &[Param] = &[Param::required("seriesLists", ParamType::SeriesList).multiple()];
 
@@ -57,6 +58,14 @@ pub(crate) const FUNCTIONS: &[Function] = &[
         ],
         percentile_of_series,
     ),
+    Function::new(
+        "powSeries",
+        Group::Combine,
+        "The first series to the power of the next, that to the power of the one after it, and so on.",
+        &[Param::required("seriesList", ParamType::SeriesList).multiple()],
+        pow,
+    )
+    .aggregating(),
     aggregating("rangeOfSeries", "How far the largest and the smallest value of each moment are apart.", range),
     aggregating("stddevSeries", "The standard deviation of all series at each moment.", stddev),
     aggregating("sumSeries", "The sum of all series at each moment, missing values left out.", sum).also(&["sum"]),
@@ -114,6 +123,25 @@ fn multiply(call: &mut Call<'_>) -> Outcome {
     Ok(aggregate::combine(&series, Consolidation::Multiply, "multiply", None, call.context)?.into_iter().collect())
 }
 
+fn pow(call: &mut Call<'_>) -> Outcome {
+    let series = call.series(0);
+    let Some(grid) = Grid::of(series.iter(), call.context)? else { return Ok(Vec::new()) };
+    let mut columns = series.iter().map(|one| grid.column(one, call.context));
+    let mut powers = columns.next().map(Cow::into_owned).unwrap_or_default();
+    for exponents in columns {
+        for (power, exponent) in powers.iter_mut().zip(exponents.iter()) {
+            *power = raised(*power, *exponent);
+        }
+    }
+    let names: Vec<&str> = series.iter().map(|one| one.name.as_str()).collect();
+    Ok(vec![grid.series(format!("powSeries({})", names.join(",")), powers)])
+}
+
+/// A power; missing where one of both is, and where it is not finite.
+fn raised(base: f64, exponent: f64) -> f64 {
+    if base.is_nan() || exponent.is_nan() { f64::NAN } else { finite(base.powf(exponent)) }
+}
+
 fn group(call: &mut Call<'_>) -> Outcome {
     Ok(call.series(0))
 }
@@ -129,7 +157,7 @@ fn count(call: &mut Call<'_>) -> Outcome {
     }
     let Some(grid) = Grid::of(series.iter(), call.context)? else { return Ok(Vec::new()) };
     let name = format!("countSeries({})", aggregate::path_list(&series));
-    Ok(vec![Series::new(name, grid.start, grid.step, vec![series.len() as f64; grid.len])])
+    Ok(vec![grid.series(name, vec![series.len() as f64; grid.len])])
 }
 
 fn percentile_of_series(call: &mut Call<'_>) -> Outcome {
@@ -144,7 +172,7 @@ fn percentile_of_series(call: &mut Call<'_>) -> Outcome {
     let values = aggregate::rows(&columns, grid.len, |row| aggregate::percentile(row, percent, interpolate));
     let path = series.first().map_or("", |one| one.path_expression.as_str());
     let name = format!("percentileOfSeries({path},{})", general(percent));
-    let mut combined = Series::new(name, grid.start, grid.step, values);
+    let mut combined = grid.series(name, values);
     combined.kind = aggregate::common_kind(&series);
     Ok(vec![combined])
 }
@@ -173,6 +201,10 @@ mod tests {
             ("multiplySeries(s.*)", "multiplySeries(s.*)", [3.0, NO, NO, NO, -5.0]),
             ("rangeOfSeries(s.*)", "rangeOfSeries(s.*)", [2.0, 0.0, 0.0, NO, 6.0]),
             ("stddevSeries(s.*)", "stddevSeries(s.*)", [1.0, 0.0, 0.0, NO, 3.0]),
+            ("powSeries(s.*)", "powSeries(s.a,s.b)", [1.0, NO, NO, NO, 0.2]),
+            ("powSeries(s.a,constantLine(0))", "powSeries(s.a,0.0)", [1.0, 1.0, NO, NO, 1.0]),
+            ("powSeries(diffSeries(t,t),s.*)", "powSeries(diffSeries(t),s.a,s.b)", [0.0, NO, NO, NO, NO]),
+            ("groupByNode(s.*,0,'powSeries')", "s", [1.0, NO, NO, NO, 0.2]),
             ("countSeries(s.*,t)", "countSeries(s.*,t)", [3.0; 5]),
             ("aggregate(s.*,'median')", "medianSeries(s.*)", [2.0, 2.0, 4.0, NO, 2.0]),
             ("aggregate(s.*,'sumSeries',0.6)", "sumSeries(s.*)", [4.0, NO, NO, NO, 4.0]),

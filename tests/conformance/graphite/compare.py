@@ -1,0 +1,59 @@
+"""What two answers have in common: names, times, values and tags, each by itself."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from typing import Any
+
+ASPECTS = ("names", "times", "values", "tags")
+
+# How far two values may be apart, as a share of the larger one.
+TOLERANCE = 1e-6
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Which aspects are equal."""
+
+    names: bool
+    times: bool
+    values: bool
+    tags: bool
+
+    @property
+    def is_equal(self) -> bool:
+        """Whether all of them are."""
+        return self.names and self.times and self.values and self.tags
+
+
+def read(body: str) -> list[dict[str, Any]]:
+    """Read an answer; its series in their order. A label that was left out makes a name of Python's nothing."""
+    series: list[dict[str, Any]] = json.loads(body)
+    for one in series:
+        one["target"] = str(one["target"])
+    return series
+
+
+def _near(ours: float | None, theirs: float | None) -> bool:
+    if ours is None or theirs is None:
+        return ours is theirs
+    if math.isinf(ours) or math.isinf(theirs):
+        return ours == theirs
+    return abs(ours - theirs) <= TOLERANCE * max(abs(ours), abs(theirs), 1e-300)
+
+
+def compare(ours: list[dict[str, Any]], theirs: list[dict[str, Any]], *, with_values: bool = True) -> Verdict:
+    """Compare the answers to one question, series by series in their order."""
+    names = [one["target"] for one in ours] == [one["target"] for one in theirs]
+    if len(ours) != len(theirs):
+        return Verdict(names, times=False, values=False, tags=False)
+    pairs = list(zip(ours, theirs, strict=True))
+    times = all([at for _, at in one["datapoints"]] == [at for _, at in other["datapoints"]] for one, other in pairs)
+    values = not with_values or all(
+        len(one["datapoints"]) == len(other["datapoints"])
+        and all(_near(mine, its) for (mine, _), (its, _) in zip(one["datapoints"], other["datapoints"], strict=True))
+        for one, other in pairs
+    )
+    return Verdict(names, times, values, all(one["tags"] == other["tags"] for one, other in pairs))
