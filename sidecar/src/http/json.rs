@@ -22,16 +22,16 @@ const HEAD_PAIRS: usize = 8;
 /// What is reserved for a piece.
 const PIECE_BYTES: usize = PIECE_PAIRS * 40;
 
-/// The series as JSON. `skip_empty` leaves out those without any value, as `noNullPoints` asks.
+/// The series as JSON. `skip_missing` leaves out missing values, and series without any value, as `noNullPoints` asks.
 ///
 /// # Errors
 /// When writing an answer of one piece failed; later pieces end the body.
-pub async fn body(mut series: Vec<Series>, skip_empty: bool) -> Result<Body, JoinError> {
-    if skip_empty {
+pub async fn body(mut series: Vec<Series>, skip_missing: bool) -> Result<Body, JoinError> {
+    if skip_missing {
         series.retain(|one| one.values().iter().any(|value| !value.is_nan()));
     }
     let series: Arc<[Series]> = series.into();
-    let mut pieces = Pieces { series: Arc::clone(&series), next: Some(Place::default()) };
+    let mut pieces = Pieces { series: Arc::clone(&series), skip_missing, next: Some(Place::default()) };
     let write = move |piece: Piece| {
         let series = Arc::clone(&series);
         spawn_blocking(move || Bytes::from(piece.write(&series)))
@@ -60,12 +60,14 @@ struct Place {
 struct Piece {
     from: Place,
     until: Place,
+    skip_missing: bool,
     is_last: bool,
 }
 
 /// The parts of the text one after the other, each as large as the others; there is one at least.
 struct Pieces {
     series: Arc<[Series]>,
+    skip_missing: bool,
     /// Where the next one begins, if there is one.
     next: Option<Place>,
 }
@@ -88,7 +90,7 @@ impl Iterator for Pieces {
         }
         let is_last = until.series == self.series.len();
         self.next = (!is_last).then_some(until);
-        Some(Piece { from, until, is_last })
+        Some(Piece { from, until, skip_missing: self.skip_missing, is_last })
     }
 }
 
@@ -100,11 +102,13 @@ impl Piece {
         }
         let mut place = self.from;
         while place.series < self.until.series {
-            push_series(&mut json, place.series > 0, &series[place.series], place.pair..series[place.series].len());
+            let pairs = place.pair..series[place.series].len();
+            push_series(&mut json, place.series > 0, &series[place.series], pairs, self.skip_missing);
             place = Place { series: place.series + 1, pair: 0 };
         }
         if place.pair < self.until.pair {
-            push_series(&mut json, place.series > 0, &series[place.series], place.pair..self.until.pair);
+            let pairs = place.pair..self.until.pair;
+            push_series(&mut json, place.series > 0, &series[place.series], pairs, self.skip_missing);
         }
         if self.is_last {
             json.push(b']');
@@ -114,7 +118,7 @@ impl Piece {
 }
 
 /// Some pairs of a series, with what stands before the first and after the last of all.
-fn push_series(json: &mut Vec<u8>, has_others_before: bool, series: &Series, pairs: Range<usize>) {
+fn push_series(json: &mut Vec<u8>, has_others_before: bool, series: &Series, pairs: Range<usize>, skip_missing: bool) {
     if pairs.start == 0 {
         if has_others_before {
             json.extend_from_slice(b", ");
@@ -124,8 +128,13 @@ fn push_series(json: &mut Vec<u8>, has_others_before: bool, series: &Series, pai
     let mut digits = itoa::Buffer::new();
     let step = series.step.millis();
     let mut timestamp = series.time_of(pairs.start).millis();
-    let mut separator: &[u8] = if pairs.start == 0 { b"[" } else { b", [" };
+    let is_first = series.values()[..pairs.start].iter().all(|value| skip_missing && value.is_nan());
+    let mut separator: &[u8] = if is_first { b"[" } else { b", [" };
     for value in &series.values()[pairs.clone()] {
+        if skip_missing && value.is_nan() {
+            timestamp = timestamp.saturating_add(step);
+            continue;
+        }
         json.extend_from_slice(separator);
         push_number(json, *value);
         json.extend_from_slice(b", ");
@@ -165,7 +174,7 @@ fn push_number(json: &mut Vec<u8>, value: f64) {
 }
 
 /// The shortest text that reads back as the same finite number, as Python's `repr` writes it: `90.0`, `1e-05`, `1e+16`.
-fn push_repr(out: &mut Vec<u8>, value: f64) {
+pub(super) fn push_repr(out: &mut Vec<u8>, value: f64) {
     let mut buffer = zmij::Buffer::new();
     let text = buffer.format_finite(value);
     let magnitude = value.abs();

@@ -3,6 +3,7 @@
 mod events;
 mod expand;
 mod find;
+mod formats;
 mod functions;
 mod index;
 mod json;

@@ -1,32 +1,38 @@
-//! `/render`: targets over a span of time, as JSON.
+//! `/render`: targets over a span of time.
 
-use axum::body::Body;
+use axum::body::{Body, to_bytes};
 use axum::extract::State;
-use axum::http::header;
+use axum::http::{HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use chrono_tz::Tz;
-use futures::stream::{self, StreamExt, TryStreamExt};
-use statline_graphite::Compat;
+use futures::stream::{self, StreamExt};
+use statline_graphite::{Compat, Series};
 use statline_series::Timestamp;
 
+use super::formats::{self, Format};
 use super::params::Params;
+use super::reply::Style;
 use super::{Shared, json};
 use crate::clock;
 use crate::engine::{QueryError, Window};
 
+/// The most bytes of JSON that are laid out for the eye.
+const MAX_PRETTY_BYTES: usize = 8 << 20;
+
+/// The most that is told of targets that failed.
+const MAX_HEADER_BYTES: usize = 1024;
+
+/// The header that tells which targets of an answer failed.
+const ERRORS: HeaderName = HeaderName::from_static("x-statline-errors");
+
 /// Handles GET and POST.
 pub async fn render(State(shared): State<Shared>, params: Params) -> Response {
-    match answer(&shared, &params).await {
-        Ok(json) => ([(header::CONTENT_TYPE, "application/json")], json).into_response(),
-        Err(error) => error.into_response(),
-    }
+    answer(&shared, &params).await.unwrap_or_else(IntoResponse::into_response)
 }
 
-async fn answer(shared: &Shared, params: &Params) -> Result<Body, QueryError> {
-    let format = params.get("format").unwrap_or("json");
-    if format != "json" {
-        return Err(QueryError::Bad(format!("format is {format:?}; only json is served")));
-    }
+async fn answer(shared: &Shared, params: &Params) -> Result<Response, QueryError> {
+    let format = Format::parse(params.get("format").unwrap_or("json")).map_err(QueryError::Bad)?;
+    let style = Style::of(params)?;
     let targets: Vec<String> = params.all("target").map(ToOwned::to_owned).collect();
     let limits = shared.engine.limits();
     if targets.len() > limits.max_targets {
@@ -37,9 +43,46 @@ async fn answer(shared: &Shared, params: &Params) -> Result<Body, QueryError> {
         )));
     }
     let mut window = window(params, clock::now(), limits.compat)?;
+    if !format.is_json() {
+        window.max_data_points = None;
+    }
     let is_as_graphite_web = window.compat.unwrap_or(limits.compat) == Compat::GraphiteWeb;
     let max_data_points = window.max_data_points.take_if(|_| is_as_graphite_web);
-    // Targets of one request are evaluated side by side, and answered in their order.
+    let (mut series, failed) = evaluate(shared, targets, &window, is_as_graphite_web || !format.is_json()).await?;
+    // There, buckets are counted from the first value of all targets.
+    if is_as_graphite_web && format.is_json() {
+        series = shared.engine.consolidate(series, &Window { max_data_points, ..window.clone() });
+    }
+    let body = match format {
+        Format::Json => {
+            let body = json::body(series, params.has("noNullPoints")).await;
+            body.map_err(|error| QueryError::Internal(error.to_string()))?
+        }
+        _ => {
+            let written = tokio::task::spawn_blocking(move || formats::write(&series, format, window.zone)).await;
+            let written = written.map_err(|error| QueryError::Internal(error.to_string()))?;
+            Body::from(written.map_err(QueryError::Internal)?)
+        }
+    };
+    let (media_type, body) =
+        if format.is_script() { styled(&style, body, format).await? } else { (format.media_type(), body) };
+    let mut response = ([(header::CONTENT_TYPE, media_type)], body).into_response();
+    if let Some(failed) = failed {
+        response.headers_mut().insert(ERRORS, failed);
+    }
+    Ok(response)
+}
+
+/// The series of all targets, in the order of the targets; and what is told of those that failed, when others did not and
+/// not all have to be answered.
+async fn evaluate(
+    shared: &Shared,
+    targets: Vec<String>,
+    window: &Window,
+    all_or_none: bool,
+) -> Result<(Vec<Series>, Option<HeaderValue>), QueryError> {
+    let limits = shared.engine.limits();
+    // Targets of one request are evaluated side by side.
     let answers = stream::iter(targets)
         .map(|target| {
             let (engine, window) = (shared.engine.clone(), window.clone());
@@ -47,9 +90,19 @@ async fn answer(shared: &Shared, params: &Params) -> Result<Body, QueryError> {
         })
         .buffered(limits.max_concurrent);
     futures::pin_mut!(answers);
-    let (mut series, mut points) = (Vec::new(), 0_usize);
-    while let Some(answer) = answers.try_next().await? {
-        points += answer.iter().map(|series| series.values().len()).sum::<usize>();
+    let (mut series, mut points, mut answered) = (Vec::new(), 0_usize, 0_usize);
+    let mut failures: Vec<(usize, QueryError)> = Vec::new();
+    while let Some(answer) = answers.next().await {
+        let answer = match answer {
+            Ok(answer) => answer,
+            Err(error) if all_or_none => return Err(error),
+            Err(error) => {
+                failures.push((answered + failures.len() + 1, error));
+                continue;
+            }
+        };
+        answered += 1;
+        points += answer.iter().map(Series::len).sum::<usize>();
         if points > limits.max_points {
             return Err(QueryError::Limit(format!(
                 "the answer has more points than query.max_points, {}; shorten the range or send maxDataPoints",
@@ -58,12 +111,28 @@ async fn answer(shared: &Shared, params: &Params) -> Result<Body, QueryError> {
         }
         series.extend(answer);
     }
-    // There, buckets are counted from the first value of all targets.
-    if is_as_graphite_web {
-        series = shared.engine.consolidate(series, &Window { max_data_points, ..window.clone() });
+    let told: Vec<String> = failures.iter().map(|(number, error)| format!("target {number}: {error}")).collect();
+    match failures.into_iter().next() {
+        Some((_, first)) if answered == 0 => Err(first),
+        Some(_) => Ok((series, header_text(&told.join("; ")))),
+        None => Ok((series, None)),
     }
-    let skip_empty = params.has("noNullPoints");
-    json::body(series, skip_empty).await.map_err(|error| QueryError::Internal(error.to_string()))
+}
+
+/// A text as a header can carry it: other characters than ASCII's become question marks.
+fn header_text(text: &str) -> Option<HeaderValue> {
+    let text: String = text.chars().map(|one| if matches!(one, ' '..='~') { one } else { '?' }).collect();
+    HeaderValue::from_str(&text[..text.len().min(MAX_HEADER_BYTES)]).ok()
+}
+
+/// Lays JSON out for the eye, or gives it to a function, when that is asked for.
+async fn styled(style: &Style, body: Body, format: Format) -> Result<(&'static str, Body), QueryError> {
+    if style.is_plain() {
+        return Ok((format.media_type(), body));
+    }
+    let text = to_bytes(body, usize::MAX).await.map_err(|error| QueryError::Internal(error.to_string()))?;
+    let text = String::from_utf8_lossy(&text).into_owned();
+    Ok(style.script(text, MAX_PRETTY_BYTES))
 }
 
 fn window(params: &Params, now: Timestamp, configured: Compat) -> Result<Window, QueryError> {

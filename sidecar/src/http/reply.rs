@@ -1,5 +1,6 @@
 //! Answers in JSON, and how a client may want them: indented (`pretty`), or as a call in JavaScript (`jsonp`).
 
+use axum::body::Body;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
@@ -31,6 +32,24 @@ impl Style {
                 "jsonp is {name:?}; expected the name of a function, of at most {MAX_CALLBACK_BYTES} letters, digits and . _ $"
             ))),
             callback => Ok(Self { pretty: params.get("pretty").is_some(), callback }),
+        }
+    }
+
+    /// Whether nothing is asked for.
+    pub fn is_plain(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// A text of JSON as it is asked for, with its media type. One of more than `most` bytes, or with an infinity, which
+    /// no parser knows, is not laid out anew.
+    pub fn script(&self, text: String, most: usize) -> (&'static str, Body) {
+        let value = (self.pretty && text.len() <= most)
+            .then(|| serde_json::from_str::<serde_json::Value>(&text).ok())
+            .flatten();
+        let text = value.and_then(|value| serde_json::to_string_pretty(&value).ok()).unwrap_or(text);
+        match &self.callback {
+            None => ("application/json", text.into()),
+            Some(name) => ("text/javascript", format!("{name}({text})").into()),
         }
     }
 

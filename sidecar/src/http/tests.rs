@@ -65,6 +65,7 @@ impl House {
             engine: Engine::new(Arc::clone(&as_store), limits, Step::SECOND, flushed.clone()),
             status: Arc::new(Status::new(as_store, Step::SECOND, flushed)),
             received: Arc::default(),
+            carbon: Arc::default(),
             metrics: metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder().handle(),
             registry: Arc::new(Mutex::new(Registry::new(10))),
             backups: Backups::new(store, "".into()),
