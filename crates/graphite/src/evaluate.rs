@@ -46,7 +46,21 @@ pub enum Progress {
 /// # Errors
 /// When the expression is wrong or the answer would break a limit; see [`EvalError`].
 pub fn evaluate(target: &Expr, context: &Context, fetched: &Fetched) -> Result<Progress, EvalError> {
+    evaluate_unless(&|| false, target, context, fetched)
+}
+
+/// As [`evaluate`], until `is_cancelled` says, before one of the calls, that nobody waits for the answer any more.
+///
+/// # Errors
+/// [`EvalError::Cancelled`] then; else as [`evaluate`].
+pub fn evaluate_unless(
+    is_cancelled: &dyn Fn() -> bool,
+    target: &Expr,
+    context: &Context,
+    fetched: &Fetched,
+) -> Result<Progress, EvalError> {
     let evaluator = Evaluator {
+        is_cancelled,
         fetched,
         missing: RefCell::default(),
         work: Cell::new(0),
@@ -90,6 +104,7 @@ impl From<EvalError> for Stop {
 pub(crate) type Outcome = Result<Vec<Series>, Stop>;
 
 pub(crate) struct Evaluator<'a> {
+    is_cancelled: &'a dyn Fn() -> bool,
     fetched: &'a Fetched,
     missing: RefCell<Vec<FetchRequest>>,
     work: Cell<usize>,
@@ -140,6 +155,9 @@ impl Evaluator<'_> {
     }
 
     fn run(&self, mut call: Call<'_>) -> Outcome {
+        if (self.is_cancelled)() {
+            return Err(EvalError::Cancelled.into());
+        }
         let mut yielded = (call.function.run)(&mut call)?;
         for series in &mut yielded {
             cut_name(&mut series.name);
@@ -281,7 +299,7 @@ impl Call<'_> {
     pub(crate) fn select(&self, index: usize) -> Outcome {
         let matchers = || {
             let texts: Vec<&str> = self.arguments.scalars(index).iter().filter_map(as_text).collect();
-            Ok(Selection::Matchers(tags::matchers(&texts)?))
+            Ok(Selection::Matchers(tags::tag_matchers(&texts).map_err(EvalError::from)?))
         };
         self.evaluator.fetch(self.expression, matchers, self.context)
     }
@@ -313,7 +331,7 @@ impl Call<'_> {
                 }
                 ExprKind::Call(call) if call.name == "seriesByTag" => {
                     let texts: Vec<&str> = call.arguments.iter().filter_map(Expr::text).collect();
-                    Selection::Matchers(tags::matchers(&texts)?)
+                    Selection::Matchers(tags::tag_matchers(&texts).map_err(EvalError::from)?)
                 }
                 ExprKind::Path(path) => Selection::Path(PathPattern::parse(path).map_err(EvalError::from)?),
                 _ => return Err(self.no_timers(index, argument)),
@@ -384,5 +402,28 @@ fn as_text(scalar: &Scalar) -> Option<&str> {
     match scalar {
         Scalar::Text(text) => Some(text),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::parse::parse;
+    use crate::testing::context;
+
+    #[test]
+    fn a_cancelled_evaluation_ends_before_its_next_call() {
+        let target = parse("scale(scale(scale(constantLine(1), 2), 2), 2)").unwrap();
+        for (allowed, expected) in [(0, 1), (2, 3), (4, 4)] {
+            let asked = Cell::new(0);
+            let is_cancelled = || {
+                asked.set(asked.get() + 1);
+                asked.get() > allowed
+            };
+            let outcome = evaluate_unless(&is_cancelled, &target, &context(), &Fetched::default());
+            assert_eq!(outcome.is_err(), allowed < 4, "{outcome:?}");
+            assert!(outcome.is_ok() || outcome == Err(EvalError::Cancelled));
+            assert_eq!(asked.get(), expected, "{allowed} calls");
+        }
     }
 }

@@ -59,7 +59,7 @@ async fn answer(shared: &Shared, params: &Params) -> Result<String, QueryError> 
     }
     // There, buckets are counted from the first value of all targets.
     if is_as_graphite_web {
-        series = shared.engine.consolidate(series, &Window { max_data_points, ..window });
+        series = shared.engine.consolidate(series, &Window { max_data_points, ..window.clone() });
     }
     let skip_empty = params.has("noNullPoints");
     tokio::task::spawn_blocking(move || json::render(&series, skip_empty))
