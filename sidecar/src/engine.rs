@@ -112,6 +112,8 @@ pub struct Window {
     pub zone: Tz,
     /// The most points of a series.
     pub max_data_points: Option<usize>,
+    /// How much of a bucket must be present for it to have a value, from 0 to 1.
+    pub x_files_factor: f64,
     /// Whose answer is wanted; `None` for the one that is configured.
     pub compat: Option<Compat>,
     /// What parameters of templates stand for, by name.
@@ -201,6 +203,7 @@ impl Engine {
         let mut context = Context::new(window.from, window.until, window.now);
         context.zone = window.zone;
         context.max_data_points = window.max_data_points;
+        context.x_files_factor = window.x_files_factor;
         context.step_hint = self.step;
         context.compat = window.compat.unwrap_or(self.limits.compat);
         context.limits.max_series = self.limits.max_series;
@@ -368,6 +371,7 @@ impl Engine {
             now: flush,
             zone,
             max_data_points: None,
+            x_files_factor: 0.0,
             compat: None,
             template: BTreeMap::new(),
         };

@@ -69,6 +69,7 @@ pub use error::{EvalError, ParseError};
 pub use evaluate::{Progress, evaluate, evaluate_unless, plan};
 pub use expr::{CallExpr, Expr, ExprKind, Number};
 pub use fetch::{Answer, FetchRequest, Fetched, FetchedSeries, FetchedSketches, Selection, Wanted};
+pub use numbers::repr as python_number;
 pub use parse::{MAX_DEPTH, MAX_TARGET_BYTES, Reading, parse, parse_with};
 pub use registry::{FunctionInfo, ParamInfo, functions};
 pub use series::Series;

@@ -4,12 +4,14 @@ mod events;
 mod expand;
 mod find;
 mod functions;
+mod indent;
 mod index;
 mod json;
 mod operations;
 mod params;
 mod render;
 mod reply;
+mod stream;
 mod tags;
 mod version;
 

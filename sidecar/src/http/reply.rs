@@ -5,7 +5,9 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::json;
 
+use super::indent::Indent;
 use super::params::Params;
+use super::stream::Pieces;
 use crate::engine::QueryError;
 
 /// The longest name of a function that an answer may be given to.
@@ -34,6 +36,20 @@ impl Style {
         }
     }
 
+    /// The type of content that an answer has.
+    pub const fn kind(&self) -> &'static str {
+        if self.callback.is_some() { "text/javascript" } else { "application/json" }
+    }
+
+    /// JSON that is written piece by piece, in this style.
+    pub fn pieces(&self, json: Box<dyn Pieces>) -> Box<dyn Pieces> {
+        if *self == Self::default() {
+            return json;
+        }
+        let indent = self.pretty.then(Indent::default);
+        Box::new(Styled { json, indent, callback: self.callback.clone(), has_begun: false })
+    }
+
     /// A value as an answer.
     pub fn json(&self, value: &impl Serialize) -> Response {
         let text = if self.pretty { serde_json::to_string_pretty(value) } else { serde_json::to_string(value) };
@@ -41,10 +57,42 @@ impl Style {
             Ok(text) => text,
             Err(error) => return QueryError::Internal(error.to_string()).into_response(),
         };
-        match &self.callback {
-            None => ([(header::CONTENT_TYPE, "application/json")], text).into_response(),
-            Some(name) => ([(header::CONTENT_TYPE, "text/javascript")], format!("{name}({text})")).into_response(),
+        let text = match &self.callback {
+            None => text,
+            Some(name) => format!("{name}({text})"),
+        };
+        ([(header::CONTENT_TYPE, self.kind())], text).into_response()
+    }
+}
+
+/// JSON in a style.
+struct Styled {
+    json: Box<dyn Pieces>,
+    indent: Option<Indent>,
+    callback: Option<String>,
+    has_begun: bool,
+}
+
+impl Pieces for Styled {
+    fn next(&mut self, out: &mut Vec<u8>) -> bool {
+        if let Some(name) = self.callback.as_ref().filter(|_| !self.has_begun) {
+            out.extend_from_slice(name.as_bytes());
+            out.push(b'(');
         }
+        self.has_begun = true;
+        let more = match &mut self.indent {
+            None => self.json.next(out),
+            Some(indent) => {
+                let mut piece = Vec::new();
+                let more = self.json.next(&mut piece);
+                indent.write(&piece, out);
+                more
+            }
+        };
+        if self.callback.is_some() && !more {
+            out.push(b')');
+        }
+        more
     }
 }
 
