@@ -4,6 +4,7 @@ mod events;
 mod expand;
 mod find;
 mod functions;
+mod graph;
 mod indent;
 mod index;
 mod json;

@@ -80,7 +80,7 @@ fn answered(kind: &'static str, body: Body) -> Response {
 }
 
 #[cfg(test)]
-mod tests {
+pub mod tests {
     use statline_graphite::Series;
     use statline_series::{Step, Timestamp};
 
