@@ -44,8 +44,7 @@ fn two_digits(exponent: i32) -> String {
 }
 
 /// The shortest text that reads back as the same number, always with a fraction or an exponent: `90.0`, `1e+16`, `inf`.
-#[must_use]
-pub fn repr(value: f64) -> String {
+pub(crate) fn repr(value: f64) -> String {
     if value.is_nan() {
         return "nan".to_owned();
     }

@@ -4,6 +4,7 @@
 //! nearest known one; the defaults below are the list of what is known, so there is one place for each fact. An empty text
 //! means "not set".
 
+mod carbon;
 mod choice;
 #[cfg(test)]
 mod documented;
@@ -25,6 +26,7 @@ use statline_store::EmbeddedConfig;
 
 use crate::receive::ReceiveConfig;
 
+pub use carbon::Carbon;
 pub use choice::Choice;
 pub use duration::Span;
 pub use load::{ConfigError, load};
@@ -43,7 +45,7 @@ pub struct Config {
     pub repeater: Repeater,
     /// Names that become Prometheus metrics.
     pub mapping: Mapping,
-    /// Carbon's plaintext protocol.
+    /// Carbon's protocols, lists and rules.
     pub carbon: Carbon,
     /// Where points are kept.
     pub store: Store,
@@ -338,31 +340,6 @@ pub struct Mapping {
     pub file: PathBuf,
 }
 
-/// `[carbon]`
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Carbon {
-    /// TCP addresses of the plaintext protocol.
-    pub listen: Vec<SocketAddr>,
-    /// The longest line, in bytes.
-    pub max_line_bytes: usize,
-    /// The most connections at once.
-    pub max_connections: usize,
-    /// How long a connection may be silent before it is closed.
-    pub idle_timeout: Span,
-}
-
-impl Default for Carbon {
-    fn default() -> Self {
-        Self {
-            listen: vec![SocketAddr::from(([127, 0, 0, 1], 2003))],
-            max_line_bytes: 4096,
-            max_connections: 256,
-            idle_timeout: Span::from_secs(600),
-        }
-    }
-}
-
 /// `[store]`
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -423,11 +400,26 @@ pub struct Http {
     pub listen: SocketAddr,
     /// The bearer token that every request but `/health` and `/ready` must carry.
     pub token: Secret,
+    /// A file with the server's certificate, in PEM; with `tls_key`, it turns TLS on.
+    pub tls_certificate: PathBuf,
+    /// A file with the certificate's key, in PEM.
+    pub tls_key: PathBuf,
+    /// A file with the authority that clients' certificates must be signed by, in PEM.
+    pub tls_client_ca: PathBuf,
+    /// Whether other machines may reach it though it has no token or no TLS.
+    pub allow_insecure: bool,
 }
 
 impl Default for Http {
     fn default() -> Self {
-        Self { listen: SocketAddr::from(([127, 0, 0, 1], 8080)), token: Secret::default() }
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            token: Secret::default(),
+            tls_certificate: PathBuf::new(),
+            tls_key: PathBuf::new(),
+            tls_client_ca: PathBuf::new(),
+            allow_insecure: false,
+        }
     }
 }
 
@@ -445,6 +437,8 @@ pub struct Flight {
     pub tls_key: PathBuf,
     /// A file with the authority that clients' certificates must be signed by, in PEM.
     pub tls_client_ca: PathBuf,
+    /// Whether other machines may reach it though it has no token or no TLS.
+    pub allow_insecure: bool,
 }
 
 impl Default for Flight {
@@ -455,6 +449,7 @@ impl Default for Flight {
             tls_certificate: PathBuf::new(),
             tls_key: PathBuf::new(),
             tls_client_ca: PathBuf::new(),
+            allow_insecure: false,
         }
     }
 }

@@ -12,10 +12,12 @@ pub struct Indent {
 
 impl Indent {
     /// Indents the next part.
-    pub fn write(&mut self, part: &[u8], out: &mut Vec<u8>) {
+    pub fn write(&mut self, part: &[u8]) -> Vec<u8> {
+        let mut out = Vec::with_capacity(part.len() * 2);
         for byte in part {
-            self.push(*byte, out);
+            self.push(*byte, &mut out);
         }
+        out
     }
 
     fn push(&mut self, byte: u8, out: &mut Vec<u8>) {
@@ -67,10 +69,8 @@ mod tests {
             "a": [[1.5, 60], [null, 120]], "b": {}, "c": [], "d": "x, [y]: {\"z\\\"}\n", "e": [{ "f": true }], "g": -1,
         });
         for text in [value.to_string(), "[[1.0, 2], []]".to_owned(), "{}".to_owned(), "5".to_owned()] {
-            let (mut indent, mut out) = (Indent::default(), Vec::new());
-            for part in text.as_bytes().chunks(3) {
-                indent.write(part, &mut out);
-            }
+            let mut indent = Indent::default();
+            let out = text.as_bytes().chunks(3).flat_map(|part| indent.write(part)).collect();
             let value: serde_json::Value = serde_json::from_str(&text).unwrap();
             assert_eq!(String::from_utf8(out).unwrap(), serde_json::to_string_pretty(&value).unwrap());
         }

@@ -1,5 +1,8 @@
 //! Answers in JSON, and how a client may want them: indented (`pretty`), or as a call in JavaScript (`jsonp`).
 
+use std::time::Duration;
+
+use axum::body::Body;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
@@ -7,7 +10,7 @@ use serde_json::json;
 
 use super::indent::Indent;
 use super::params::Params;
-use super::stream::Pieces;
+use super::stream::{self, Finish, Job};
 use crate::engine::QueryError;
 
 /// The longest name of a function that an answer may be given to.
@@ -41,13 +44,23 @@ impl Style {
         if self.callback.is_some() { "text/javascript" } else { "application/json" }
     }
 
-    /// JSON that is written piece by piece, in this style.
-    pub fn pieces(&self, json: Box<dyn Pieces>) -> Box<dyn Pieces> {
-        if *self == Self::default() {
-            return json;
-        }
-        let indent = self.pretty.then(Indent::default);
-        Box::new(Styled { json, indent, callback: self.callback.clone(), has_begun: false })
+    /// JSON that is written in pieces, in this style.
+    ///
+    /// # Errors
+    /// As [`stream::body`].
+    pub async fn body(
+        &self,
+        json: impl Iterator<Item = Job> + Send + 'static,
+        patience: Duration,
+    ) -> Result<Body, QueryError> {
+        let finish = self.pretty.then(|| {
+            let mut indent = Indent::default();
+            Box::new(move |piece: Vec<u8>| indent.write(&piece)) as Finish
+        });
+        let Some(name) = self.callback.clone() else { return stream::body(json, finish, patience).await };
+        let text = |text: String| Box::new(move || text.into_bytes()) as Job;
+        let call = [text(format!("{name}("))].into_iter().chain(json).chain([text(")".to_owned())]);
+        stream::body(call, finish, patience).await
     }
 
     /// A value as an answer.
@@ -62,37 +75,6 @@ impl Style {
             Some(name) => format!("{name}({text})"),
         };
         ([(header::CONTENT_TYPE, self.kind())], text).into_response()
-    }
-}
-
-/// JSON in a style.
-struct Styled {
-    json: Box<dyn Pieces>,
-    indent: Option<Indent>,
-    callback: Option<String>,
-    has_begun: bool,
-}
-
-impl Pieces for Styled {
-    fn next(&mut self, out: &mut Vec<u8>) -> bool {
-        if let Some(name) = self.callback.as_ref().filter(|_| !self.has_begun) {
-            out.extend_from_slice(name.as_bytes());
-            out.push(b'(');
-        }
-        self.has_begun = true;
-        let more = match &mut self.indent {
-            None => self.json.next(out),
-            Some(indent) => {
-                let mut piece = Vec::new();
-                let more = self.json.next(&mut piece);
-                indent.write(&piece, out);
-                more
-            }
-        };
-        if self.callback.is_some() && !more {
-            out.push(b')');
-        }
-        more
     }
 }
 

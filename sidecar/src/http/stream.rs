@@ -1,56 +1,53 @@
-//! Long answers, written piece by piece while they are sent, so that no answer has to be held as a whole text.
+//! Long answers, written in pieces while they are sent, so that no answer has to be in memory as a whole text.
 //!
-//! Writing is arithmetic over millions of values, so each piece is made on a thread that may be kept busy. A client that
-//! takes no piece for too long is cut off, and the series that wait for it are let go.
+//! As many pieces are written at once as there are cores, and no sooner than whoever asked takes them. A client that takes no
+//! piece for too long is cut off, and the series that wait for it are let go.
 
 use std::io;
+use std::num::NonZeroUsize;
+use std::thread;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
-use futures::{Stream, stream};
+use futures::stream::{self, Stream, StreamExt};
 use tokio::sync::mpsc;
+use tokio::task::spawn_blocking;
 
 use crate::engine::QueryError;
 
-/// What is sent at once, in bytes; a piece may be longer when what it is made of cannot be parted.
-const PIECE_BYTES: usize = 128 << 10;
+/// What writes a piece. Writing is arithmetic over many values, so it is done by a thread that may be kept busy.
+pub type Job = Box<dyn FnOnce() -> Vec<u8> + Send>;
 
-/// An answer that is written piece by piece.
-pub trait Pieces: Send + 'static {
-    /// Writes the next piece behind what is in `out`, and tells whether there are more.
-    fn next(&mut self, out: &mut Vec<u8>) -> bool;
-}
+/// What is done to pieces in their order.
+pub type Finish = Box<dyn FnMut(Vec<u8>) -> Vec<u8> + Send>;
 
-impl<P: Pieces + ?Sized> Pieces for Box<P> {
-    fn next(&mut self, out: &mut Vec<u8>) -> bool {
-        (**self).next(out)
-    }
-}
-
-/// The body of an answer. `patience` is how long its client may take for a piece.
+/// The body of an answer, of at least one piece. `patience` is how long its client may take for a piece.
 ///
 /// # Errors
-/// When writing fails before anything was sent, which is a bug.
-pub async fn body(pieces: impl Pieces, patience: Duration) -> Result<Body, QueryError> {
-    let (first, rest) = write(pieces).await?;
-    let Some(rest) = rest else { return Ok(Body::from(first)) };
-    let (sender, receiver) = mpsc::channel(1);
-    tokio::spawn(send(first, rest, sender, patience));
-    Ok(Body::from_stream(received(receiver)))
-}
-
-/// Writes as much as is sent at once; what is left to be written comes back.
-async fn write<P: Pieces>(mut pieces: P) -> Result<(Vec<u8>, Option<P>), QueryError> {
-    let writing = tokio::task::spawn_blocking(move || {
-        let mut out = Vec::new();
-        while pieces.next(&mut out) {
-            if out.len() >= PIECE_BYTES {
-                return (out, Some(pieces));
-            }
-        }
-        (out, None)
+/// When an answer of one piece cannot be written, which is a bug; later ones end the body.
+pub async fn body(
+    mut jobs: impl Iterator<Item = Job> + Send + 'static,
+    mut finish: Option<Finish>,
+    patience: Duration,
+) -> Result<Body, QueryError> {
+    let Some(first) = jobs.next() else { return Ok(Body::empty()) };
+    let Some(second) = jobs.next() else {
+        // Of a whole text the length can be told.
+        let text = spawn_blocking(first).await.map_err(|error| QueryError::Internal(error.to_string()))?;
+        return Ok(Body::from(match finish {
+            Some(mut finish) => finish(text),
+            None => text,
+        }));
+    };
+    let cores = thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    let pieces = stream::iter([first, second].into_iter().chain(jobs)).map(spawn_blocking).buffered(cores);
+    let finished = pieces.map(move |piece| match &mut finish {
+        Some(finish) => piece.map(finish),
+        None => piece,
     });
-    writing.await.map_err(|error| QueryError::Internal(error.to_string()))
+    let (sender, receiver) = mpsc::channel(1);
+    tokio::spawn(send(finished, sender, patience));
+    Ok(Body::from_stream(received(receiver)))
 }
 
 /// What is said after the last piece; an answer that ends without it was cut off.
@@ -59,30 +56,24 @@ enum Sent {
     End,
 }
 
-async fn send(first: Vec<u8>, rest: impl Pieces, sender: mpsc::Sender<Sent>, patience: Duration) {
-    let take = |sent| {
-        let sender = sender.clone();
-        // Nobody takes it any more, or too slowly.
-        async move { tokio::time::timeout(patience, sender.send(sent)).await.is_ok_and(|sent| sent.is_ok()) }
-    };
-    if !take(Sent::Piece(first)).await {
-        return;
-    }
-    let mut waiting = Some(rest);
-    while let Some(rest) = waiting.take() {
-        let (piece, rest) = match write(rest).await {
-            Ok(written) => written,
-            Err(error) => {
-                tracing::error!(%error, "an answer is cut off");
-                return;
-            }
+async fn send<E: std::fmt::Display>(
+    pieces: impl Stream<Item = Result<Vec<u8>, E>>,
+    sender: mpsc::Sender<Sent>,
+    patience: Duration,
+) {
+    let taken = async |sent| tokio::time::timeout(patience, sender.send(sent)).await.is_ok_and(|sent| sent.is_ok());
+    futures::pin_mut!(pieces);
+    while let Some(piece) = pieces.next().await {
+        let piece = match piece {
+            Ok(piece) => piece,
+            Err(error) => return tracing::error!(%error, "an answer is cut off"),
         };
-        if !take(Sent::Piece(piece)).await {
+        // Nobody takes it any more, or too slowly.
+        if !taken(Sent::Piece(piece)).await {
             return;
         }
-        waiting = rest;
     }
-    take(Sent::End).await;
+    taken(Sent::End).await;
 }
 
 fn received(receiver: mpsc::Receiver<Sent>) -> impl Stream<Item = io::Result<Bytes>> {
@@ -103,35 +94,43 @@ mod tests {
 
     use super::*;
 
-    /// So many pieces of 50 kB; it counts those that it has written.
-    struct Letters(usize, Arc<AtomicUsize>);
-
-    impl Pieces for Letters {
-        fn next(&mut self, out: &mut Vec<u8>) -> bool {
-            out.resize(out.len() + 50_000, b'x');
-            self.1.fetch_add(1, Ordering::SeqCst);
-            self.0 -= 1;
-            self.0 > 0
-        }
+    /// So many pieces of 1 kB; those that are written are counted.
+    fn letters(count: usize, written: Arc<AtomicUsize>) -> impl Iterator<Item = Job> {
+        (0..count).map(move |_| {
+            let written = Arc::clone(&written);
+            let write = move || {
+                written.fetch_add(1, Ordering::SeqCst);
+                vec![b'x'; 1000]
+            };
+            Box::new(write) as Job
+        })
     }
 
     #[tokio::test]
     async fn pieces_arrive_as_one_body() {
-        for count in [1, 3, 4, 100] {
-            let body = body(Letters(count, Arc::default()), Duration::from_secs(10)).await.unwrap();
+        for count in [0, 1, 2, 3, 100] {
+            let numbered = |mut number: u8| -> Finish {
+                Box::new(move |mut piece| {
+                    number += 1;
+                    piece[0] = number;
+                    piece
+                })
+            };
+            let body = body(letters(count, Arc::default()), Some(numbered(0)), Duration::from_secs(10)).await.unwrap();
             let bytes = axum::body::to_bytes(body, usize::MAX).await.unwrap();
-            assert_eq!(bytes.len(), count * 50_000);
+            assert_eq!(bytes.len(), count * 1000);
+            assert!(bytes.chunks(1000).enumerate().all(|(index, piece)| usize::from(piece[0]) == index + 1));
         }
     }
 
     #[tokio::test]
     async fn no_more_is_written_than_is_taken() {
         let written = Arc::new(AtomicUsize::new(0));
-        let body = body(Letters(1000, Arc::clone(&written)), Duration::from_millis(50)).await.unwrap();
-        tokio::time::sleep(Duration::from_millis(200)).await;
-        // The one that was taken, the one that waits, and the one for which there was no place.
-        assert!(written.load(Ordering::SeqCst) <= 9, "{written:?}");
+        let body = body(letters(10_000, Arc::clone(&written)), None, Duration::from_millis(50)).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        let cores = thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        assert!(written.load(Ordering::SeqCst) <= 4 + cores, "{written:?}");
         let cut = axum::body::to_bytes(body, usize::MAX).await.unwrap_err();
-        assert!(cut.to_string().contains("cut off"), "{cut}");
+        assert!(format!("{cut:?}").contains("cut off"), "{cut:?}");
     }
 }

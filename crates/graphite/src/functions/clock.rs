@@ -47,6 +47,7 @@ fn line(call: &Call<'_>, step_index: usize, value: impl Fn(f64) -> f64) -> Resul
     let aside = clock_error(call, context.from);
     let values = (0..count).map(|index| value(line.time_of(index).offset(aside).millis() as f64 / 1000.0)).collect();
     line.set_values(values);
+    line.said_end = context.as_graphite_web().then_some(context.until);
     Ok(line)
 }
 
@@ -56,7 +57,9 @@ fn clock_error(call: &Call<'_>, instant: Timestamp) -> i64 {
 
 fn seconds(call: &mut Call<'_>) -> Outcome {
     let mut line = line(call, 1, |seconds| seconds)?;
-    line.start = line.start.offset(clock_error(call, line.start));
+    let aside = clock_error(call, line.start);
+    line.said_end = line.said_end.map(|end| end.offset(clock_error(call, end)));
+    line.start = line.start.offset(aside);
     Ok(vec![line])
 }
 

@@ -2,11 +2,12 @@
 
 use std::sync::OnceLock;
 
-use plotters::backend::{DrawingBackend, DrawingErrorKind, SVGBackend};
+use plotters::backend::SVGBackend;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 use plotters::style::{
     FontDesc, FontFamily, FontStyle, FontTransform, RGBAColor, ShapeStyle, TextStyle, register_font,
 };
+use plotters_backend::{DrawingBackend, DrawingErrorKind};
 
 use super::color::Color;
 use super::pixels::Pixels;
@@ -179,7 +180,8 @@ impl<P: Picture> Canvas<P> {
             Align::Right => HPos::Right,
         };
         let font = font.description(self.scale).transform(transform);
-        let style = TextStyle::from(font).color(&rgba(color)).pos(Pos::new(side, VPos::Top));
+        let color = rgba(color);
+        let style = TextStyle::from(font).color(&color).pos(Pos::new(side, VPos::Top));
         let at = self.at(place);
         self.picture.draw_text(text, &style, at).map_err(told::<P>)
     }

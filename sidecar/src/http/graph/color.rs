@@ -56,7 +56,8 @@ impl std::str::FromStr for Color {
             return Ok(*color);
         }
         let digits = text.strip_prefix('#').or_else(|| text.strip_prefix("%23")).unwrap_or(text);
-        let number = u32::from_str_radix(digits, 16).ok().filter(|_| digits.bytes().all(|byte| byte.is_ascii_hexdigit()));
+        let number =
+            u32::from_str_radix(digits, 16).ok().filter(|_| digits.bytes().all(|byte| byte.is_ascii_hexdigit()));
         let (number, alpha) = match (number, digits.len()) {
             (Some(number), 6) => (number, 255),
             (Some(number), 8) => (number >> 8, number & 0xff),

@@ -53,7 +53,8 @@ impl Legend {
             (((width / column_width) as usize).max(1), ((height * MOST / row_height(font)) as usize).max(1));
         let has_right = named.iter().any(|(line, _)| line.side == Side::Right);
         // Those of the right axis stand on the right, if there is room for both.
-        let (columns, places) = if has_right && columns > 1 { (columns / 2 * 2, columns / 2) } else { (columns, columns) };
+        let (columns, places) =
+            if has_right && columns > 1 { (columns / 2 * 2, columns / 2) } else { (columns, columns) };
         let mut counts = [0_usize; 2];
         let mut entries = Vec::new();
         let mut left_out = 0;
@@ -102,8 +103,7 @@ impl Legend {
             };
             canvas.rectangle((x, y), size, size, EDGE)?;
             canvas.rectangle((x + 1.0, y + 1.0), size - 2.0, size - 2.0, entry.color)?;
-            let (x, align) =
-                if from_right { (x - PADDING, Align::Right) } else { (x + size + PADDING, Align::Left) };
+            let (x, align) = if from_right { (x - PADDING, Align::Right) } else { (x + size + PADDING, Align::Left) };
             canvas.text(&entry.name, (x, baseline), self.font, foreground, align, Turn::Up)?;
         }
         if self.left_out > 0 {
@@ -124,7 +124,8 @@ pub fn shortened(text: &str, font: Font, room: f64) -> String {
     // No letter is narrower than a quarter of an em, so that a long text need not be measured as a whole.
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a cast of a double saturates")]
     let most = (room / font.size * 4.0).max(1.0) as usize;
-    let mut kept: String = text.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).take(most).collect();
+    let mut kept: String =
+        text.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).take(most).collect();
     if kept.chars().count() == text.chars().count() && font.width(&kept) <= room {
         return kept;
     }

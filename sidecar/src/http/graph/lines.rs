@@ -111,7 +111,9 @@ fn line(
     said: Option<&SideOptions>,
     options: &Options,
 ) -> Line {
-    let number = |name: &str| series.options.get(name).and_then(|text| text.parse().ok()).filter(|number: &f64| number.is_finite());
+    let number = |name: &str| {
+        series.options.get(name).and_then(|text| text.parse().ok()).filter(|number: &f64| number.is_finite())
+    };
     let is_area = series.options.contains_key("stacked")
         || match options.area_mode {
             AreaMode::None => false,
@@ -175,9 +177,9 @@ fn stand(lines: &mut [Line], series: &[Series], options: &Options) {
 /// The least and the largest value of lines; 0 is among them where areas stand on each other.
 pub fn limits(lines: &[Line], side: Side, options: &Options) -> (f64, f64) {
     let here = lines.iter().filter(|line| line.side == side && line.shape != Shape::Bars);
-    let values = here.flat_map(|line| line.values.iter().copied()).filter(|value| {
-        !value.is_nan() && (options.log_base.is_none() || *value > 0.0)
-    });
+    let values = here
+        .flat_map(|line| line.values.iter().copied())
+        .filter(|value| !value.is_nan() && (options.log_base.is_none() || *value > 0.0));
     let ends = values.fold(None, |ends: Option<(f64, f64)>, value| {
         Some(ends.map_or((value, value), |(least, most)| (least.min(value), most.max(value))))
     });
@@ -235,7 +237,11 @@ mod tests {
 
     #[test]
     fn areas_stand_on_each_other_by_time() {
-        let list = [series("a", 0, 60, &[1.0, NO, 3.0]), series("b", 60, 60, &[10.0, 20.0]), series("c", 0, 60, &[-1.0, -2.0])];
+        let list = [
+            series("a", 0, 60, &[1.0, NO, 3.0]),
+            series("b", 60, 60, &[10.0, 20.0]),
+            series("c", 0, 60, &[-1.0, -2.0]),
+        ];
         let lines = prepare(&list, &options("areaMode=stacked"));
         assert_eq!(format!("{:?}", lines[0].values), "[1.0, NaN, 3.0]");
         assert_eq!((&lines[1].values[..], &lines[1].floor[..]), (&[10.0, 23.0][..], &[0.0, 3.0][..]));
@@ -248,14 +254,16 @@ mod tests {
 
     #[test]
     fn what_targets_and_requests_say_is_heard() {
-        let mut list = [series("a", 0, 60, &[1.0, f64::INFINITY]), series("b", 0, 60, &[1.0]), series("c", 0, 60, &[1.0])];
+        let mut list =
+            [series("a", 0, 60, &[1.0, f64::INFINITY]), series("b", 0, 60, &[1.0]), series("c", 0, 60, &[1.0])];
         list[0].options.insert("color", "ff0000".to_owned());
         list[0].options.insert("alpha", "0.5".to_owned());
         list[1].options.insert("secondYAxis", "true".to_owned());
         list[1].options.insert("dashed", "5".to_owned());
         list[2].options.insert("drawAsInfinite", "true".to_owned());
         let lines = prepare(&list, &options("rightWidth=3&colorList=00ff00,0000ff&areaMode=first&areaAlpha=0.25"));
-        let seen: Vec<_> = lines.iter().map(|line| (line.side, line.shape, line.color, line.width, line.dash)).collect();
+        let seen: Vec<_> =
+            lines.iter().map(|line| (line.side, line.shape, line.color, line.width, line.dash)).collect();
         assert_eq!(
             seen,
             [

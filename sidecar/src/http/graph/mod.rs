@@ -13,7 +13,8 @@ mod plot;
 mod time_axis;
 mod value_axis;
 
-use plotters::backend::{DrawingBackend, SVGBackend};
+use plotters::backend::SVGBackend;
+use plotters_backend::DrawingBackend;
 use statline_graphite::Series;
 use statline_series::Timestamp;
 
@@ -181,7 +182,8 @@ impl<P: Picture> Drawing<'_, P> {
         if self.options.hide_axes || self.options.hide_y_axis {
             return;
         }
-        let widest = |axis: &ValueAxis| plot::widest(axis.labels.iter().map(|(_, text)| text.as_str()), self.font()) + 4.0;
+        let widest =
+            |axis: &ValueAxis| plot::widest(axis.labels.iter().map(|(_, text)| text.as_str()), self.font()) + 4.0;
         let margin = self.options.margin;
         match right {
             None if self.options.axis_on_right => area.right -= widest(left),

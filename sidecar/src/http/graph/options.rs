@@ -302,11 +302,11 @@ impl Reader<'_> {
 
     fn divisors(&self) -> Result<Vec<u32>, String> {
         let Some(text) = self.text("yDivisors")? else { return Ok(vec![4, 5, 6]) };
-        let parts: Option<Vec<u32>> = text
-            .split(',')
-            .map(|part| part.trim().parse().ok().filter(|part| (1..=100).contains(part)))
-            .collect();
-        parts.ok_or_else(|| format!("yDivisors is {text:?}; expected whole numbers from 1 to 100 with commas in between"))
+        let parts: Option<Vec<u32>> =
+            text.split(',').map(|part| part.trim().parse().ok().filter(|part| (1..=100).contains(part))).collect();
+        parts.ok_or_else(|| {
+            format!("yDivisors is {text:?}; expected whole numbers from 1 to 100 with commas in between")
+        })
     }
 
     fn log_base(&self) -> Result<Option<f64>, String> {

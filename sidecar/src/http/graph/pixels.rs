@@ -11,7 +11,7 @@
 
 use std::convert::Infallible;
 
-use plotters::backend::{BackendColor, BackendCoord, BackendStyle, DrawingBackend, DrawingErrorKind};
+use plotters_backend::{BackendColor, BackendCoord, BackendStyle, DrawingBackend, DrawingErrorKind};
 
 type Drawn = Result<(), DrawingErrorKind<Infallible>>;
 
@@ -147,13 +147,7 @@ impl DrawingBackend for Pixels {
         Ok(())
     }
 
-    fn draw_rect<S: BackendStyle>(
-        &mut self,
-        from: BackendCoord,
-        to: BackendCoord,
-        style: &S,
-        fill: bool,
-    ) -> Drawn {
+    fn draw_rect<S: BackendStyle>(&mut self, from: BackendCoord, to: BackendCoord, style: &S, fill: bool) -> Drawn {
         let corners = [from, (to.0, from.1), to, (from.0, to.1)];
         if fill { self.fill_polygon(corners, style) } else { self.draw_path(corners.into_iter().chain([from]), style) }
     }
@@ -235,7 +229,7 @@ mod tests {
         pixels.draw_path([(0, 0), (3, 3), (5, 3)], &BLACK).unwrap();
         assert_eq!(dark(&pixels), ["#.....", ".#....", "..#...", "...###"]);
         let mut pixels = Pixels::new(5, 5, 1);
-        pixels.draw_path([(2, 2)], &BLACK.stroke_width(3)).unwrap();
+        pixels.draw_path([(2, 2)], &plotters::style::Color::stroke_width(&BLACK, 3)).unwrap();
         assert_eq!(dark(&pixels), [".....", ".###.", ".###.", ".###.", "....."]);
     }
 
@@ -247,7 +241,9 @@ mod tests {
         pixels.fill_polygon([(-50, -50), (-10, -50), (-10, 90)], &BLACK).unwrap();
         pixels.draw_pixel((100, 100), BackendColor { alpha: 1.0, rgb: (0, 0, 0) }).unwrap();
         let grey = [128; 3];
-        assert!(pixels.colors.iter().enumerate().all(|(at, color)| *color == if at / 8 == 3 { grey } else { [255; 3] }));
+        assert!(
+            pixels.colors.iter().enumerate().all(|(at, color)| *color == if at / 8 == 3 { grey } else { [255; 3] })
+        );
         let png = pixels.png().unwrap();
         let mut reader = png::Decoder::new(std::io::Cursor::new(png)).read_info().unwrap();
         let mut bytes = vec![0; reader.output_buffer_size().unwrap()];

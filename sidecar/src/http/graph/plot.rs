@@ -194,12 +194,9 @@ fn clipped(way: &[Place], area: Area) -> Vec<Vec<Place>> {
 fn inside(from: Place, to: Place, area: Area) -> Option<(Place, Place)> {
     let (dx, dy) = (to.0 - from.0, to.1 - from.1);
     let (mut enter, mut leave) = (0.0_f64, 1.0_f64);
-    for (speed, room) in [
-        (-dx, from.0 - area.left),
-        (dx, area.right - from.0),
-        (-dy, from.1 - area.top),
-        (dy, area.bottom - from.1),
-    ] {
+    for (speed, room) in
+        [(-dx, from.0 - area.left), (dx, area.right - from.0), (-dy, from.1 - area.top), (dy, area.bottom - from.1)]
+    {
         if speed == 0.0 {
             if room < 0.0 {
                 return None;
@@ -220,12 +217,10 @@ fn inside(from: Place, to: Place, area: Area) -> Option<(Place, Place)> {
 
 /// What of an outline is in an area: cut at each of its sides in turn.
 fn cut(outline: &[Place], area: Area) -> Vec<Place> {
-    let sides: [&dyn Fn(Place) -> f64; 4] = [
-        &|place| place.0 - area.left,
-        &|place| area.right - place.0,
-        &|place| place.1 - area.top,
-        &|place| area.bottom - place.1,
-    ];
+    let sides: [&dyn Fn(Place) -> f64; 4] =
+        [&|place| place.0 - area.left, &|place| area.right - place.0, &|place| place.1 - area.top, &|place| {
+            area.bottom - place.1
+        }];
     let mut outline = outline.to_vec();
     for room in sides {
         let mut kept = Vec::with_capacity(outline.len());
@@ -287,10 +282,7 @@ mod tests {
     #[test]
     fn a_way_is_cut_where_it_leaves() {
         let way = [(-5.0, 5.0), (5.0, 5.0), (5.0, -5.0), (9.0, -5.0), (9.0, 5.0)];
-        assert_eq!(
-            clipped(&way, AREA),
-            [vec![(0.0, 5.0), (5.0, 5.0), (5.0, 0.0)], vec![(9.0, 0.0), (9.0, 5.0)]]
-        );
+        assert_eq!(clipped(&way, AREA), [vec![(0.0, 5.0), (5.0, 5.0), (5.0, 0.0)], vec![(9.0, 0.0), (9.0, 5.0)]]);
         assert!(clipped(&[(20.0, 20.0), (30.0, 5.0)], AREA).is_empty());
     }
 
@@ -307,7 +299,10 @@ mod tests {
     #[test]
     fn dashes_go_around_corners() {
         let way = [(0.0, 0.0), (3.0, 0.0), (3.0, 7.0)];
-        assert_eq!(dashes(&way, 2.0), [vec![(0.0, 0.0), (2.0, 0.0)], vec![(3.0, 1.0), (3.0, 3.0)], vec![(3.0, 5.0), (3.0, 7.0)]]);
+        assert_eq!(
+            dashes(&way, 2.0),
+            [vec![(0.0, 0.0), (2.0, 0.0)], vec![(3.0, 1.0), (3.0, 3.0)], vec![(3.0, 5.0), (3.0, 7.0)]]
+        );
         assert!(dashes(&[], 2.0).is_empty());
     }
 }

@@ -40,7 +40,8 @@ fn the_font_is_one() {
 
 #[test]
 fn a_picture_has_its_size_its_colours_and_texts() {
-    let (width, seen) = pixels(&png(&[wave("a.b", 5.0), wave("a.c", 3.0)], &options("width=400&height=300"), &never).unwrap());
+    let (width, seen) =
+        pixels(&png(&[wave("a.b", 5.0), wave("a.c", 3.0)], &options("width=400&height=300"), &never).unwrap());
     assert_eq!((width, seen.len()), (400, 120_000));
     let count = |wanted: [u8; 3]| seen.iter().filter(|color| **color == wanted).count();
     assert!(count([255; 3]) > 60_000, "the background is white");
@@ -83,8 +84,14 @@ fn what_does_not_fit_is_said() {
         ("lineWidth=1000", "lineWidth is 1000; expected a number from 0 to 100"),
         ("yMin=low", "yMin is \"low\"; expected a number"),
         ("hideLegend=perhaps", "hideLegend is \"perhaps\"; expected true or false"),
-        ("bgcolor=nightly", "bgcolor: \"nightly\" is no colour; expected a name such as blue, or digits such as ff8000"),
-        ("colorList=red,nightly", "colorList: \"nightly\" is no colour; expected a name such as blue, or digits such as ff8000"),
+        (
+            "bgcolor=nightly",
+            "bgcolor: \"nightly\" is no colour; expected a name such as blue, or digits such as ff8000",
+        ),
+        (
+            "colorList=red,nightly",
+            "colorList: \"nightly\" is no colour; expected a name such as blue, or digits such as ff8000",
+        ),
         ("yDivisors=0", "yDivisors is \"0\"; expected whole numbers from 1 to 100 with commas in between"),
         ("xFormat=%25!", "xFormat is \"%!\"; expected a format of times such as %H:%M"),
     ] {
@@ -96,37 +103,82 @@ fn what_does_not_fit_is_said() {
 }
 
 fn option() -> impl Strategy<Value = String> {
-    let names = [
-        "width", "height", "margin", "title", "vtitle", "vtitleRight", "template", "bgcolor", "colorList", "fontSize",
-        "fontBold", "hideLegend", "uniqueLegend", "hideNullFromLegend", "hideAxes", "hideXAxis", "hideYAxis", "hideGrid",
-        "graphOnly", "yAxisSide", "areaMode", "areaAlpha", "lineMode", "lineWidth", "connectedLimit", "drawNullAsZero",
-        "yUnitSystem", "yDivisors", "logBase", "minorY", "yMin", "yMax", "yLimit", "yStep", "yMinLeft", "yMaxRight",
-        "leftColor", "rightDashed", "xFormat", "tz", "minXStep",
+    const NAMES: &[&str] = &[
+        "width",
+        "height",
+        "margin",
+        "title",
+        "vtitle",
+        "vtitleRight",
+        "template",
+        "bgcolor",
+        "colorList",
+        "fontSize",
+        "fontBold",
+        "hideLegend",
+        "uniqueLegend",
+        "hideNullFromLegend",
+        "hideAxes",
+        "hideXAxis",
+        "hideYAxis",
+        "hideGrid",
+        "graphOnly",
+        "yAxisSide",
+        "areaMode",
+        "areaAlpha",
+        "lineMode",
+        "lineWidth",
+        "connectedLimit",
+        "drawNullAsZero",
+        "yUnitSystem",
+        "yDivisors",
+        "logBase",
+        "minorY",
+        "yMin",
+        "yMax",
+        "yLimit",
+        "yStep",
+        "yMinLeft",
+        "yMaxRight",
+        "leftColor",
+        "rightDashed",
+        "xFormat",
+        "tz",
+        "minXStep",
     ];
     let values = prop_oneof![
-        Just("true".to_owned()), Just("1".to_owned()), Just("0".to_owned()), Just("stacked".to_owned()), Just("all".to_owned()),
-        Just("staircase".to_owned()), Just("connected".to_owned()), Just("right".to_owned()), Just("red".to_owned()),
-        Just("msec".to_owned()), Just("Asia/Tokyo".to_owned()), Just("%25H".to_owned()), "[0-9]{1,3}", "-?[0-9]{1,9}(\\.[0-9]{1,3})?",
+        Just("true".to_owned()),
+        Just("1".to_owned()),
+        Just("0".to_owned()),
+        Just("stacked".to_owned()),
+        Just("all".to_owned()),
+        Just("staircase".to_owned()),
+        Just("connected".to_owned()),
+        Just("right".to_owned()),
+        Just("red".to_owned()),
+        Just("msec".to_owned()),
+        Just("Asia/Tokyo".to_owned()),
+        Just("%25H".to_owned()),
+        "[0-9]{1,3}",
+        "-?[0-9]{1,9}(\\.[0-9]{1,3})?",
     ];
-    (proptest::sample::select(&names[..]), values).prop_map(|(name, value)| format!("{name}={value}"))
+    (proptest::sample::select(NAMES), values).prop_map(|(name, value)| format!("{name}={value}"))
 }
 
 fn one_series() -> impl Strategy<Value = Series> {
-    let value = prop_oneof![
-        Just(f64::NAN), Just(0.0), -1e3..1e3_f64, any::<f64>(), Just(f64::INFINITY), Just(f64::MAX),
-    ];
+    let value =
+        prop_oneof![Just(f64::NAN), Just(0.0), -1e3..1e3_f64, any::<f64>(), Just(f64::INFINITY), Just(f64::MAX),];
     let drawn = proptest::sample::select(
         &["", "secondYAxis", "drawAsInfinite", "stacked", "invisible", "dashed", "alpha", "lineWidth", "color"][..],
     );
-    (proptest::collection::vec(value, 0..40), -100_000_i64..2_000_000_000, 1_u32..100_000, drawn, "\\PC{0,30}").prop_map(
-        |(values, start, step, drawn, name)| {
+    (proptest::collection::vec(value, 0..40), -100_000_i64..2_000_000_000, 1_u32..100_000, drawn, "\\PC{0,30}")
+        .prop_map(|(values, start, step, drawn, name)| {
             let mut one = series(&name, start, step, &values);
             if !drawn.is_empty() {
                 one.options.insert(drawn, "7".to_owned());
             }
             one
-        },
-    )
+        })
 }
 
 proptest! {

@@ -169,7 +169,9 @@ mod tests {
 
     #[test]
     fn no_span_has_too_many_moments() {
-        for (start, end, room) in [(i64::MIN, i64::MAX, 1.0), (0, i64::MAX, f64::MAX), (0, 1_000_000, 0.0), (5, 5, f64::NAN)] {
+        for (start, end, room) in
+            [(i64::MIN, i64::MAX, 1.0), (0, i64::MAX, f64::MAX), (0, 1_000_000, 0.0), (5, 5, f64::NAN)]
+        {
             let (start, end) = (Timestamp::from_seconds(start), Timestamp::from_seconds(end));
             let axis = TimeAxis::new(start, end, room, Tz::Europe__Berlin, None);
             assert!(axis.labels.len() <= MAX_MOMENTS && axis.minor.len() <= MAX_MOMENTS);

@@ -54,9 +54,7 @@ impl Units {
                 (1_048_576.0, "Mi"),
                 (1024.0, "Ki"),
             ],
-            Self::Seconds => {
-                &[(31_536_000.0, "Y"), (2_592_000.0, "M"), (86_400.0, "D"), (3600.0, "H"), (60.0, "m")]
-            }
+            Self::Seconds => &[(31_536_000.0, "Y"), (2_592_000.0, "M"), (86_400.0, "D"), (3600.0, "H"), (60.0, "m")],
             Self::Milliseconds => &[
                 (31_536_000_000.0, "Y"),
                 (2_592_000_000.0, "M"),
@@ -113,7 +111,8 @@ impl ValueAxis {
     fn linear(least: f64, most: f64, bounds: Bounds, rule: &Rule<'_>) -> Result<Self, String> {
         let limit = bounds.limit.filter(|limit| *limit < most);
         let upper = limit.or(bounds.most);
-        let (least, most) = apart(bounds.least.unwrap_or(least), upper.unwrap_or(most), bounds.least.is_some(), upper.is_some())?;
+        let (least, most) =
+            apart(bounds.least.unwrap_or(least), upper.unwrap_or(most), bounds.least.is_some(), upper.is_some())?;
         let binary = rule.units == Units::Binary;
         let mut step = bounds.step.unwrap_or_else(|| step(least, most, rule.divisors, binary));
         let ends = |step: f64| {

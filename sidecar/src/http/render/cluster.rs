@@ -3,7 +3,8 @@
 use serde::{Serialize, Serializer};
 use statline_graphite::Series;
 
-use super::super::stream::Pieces;
+use super::super::stream::Job;
+use super::listed::{self, Form};
 
 /// A series as graphite-web tells other servers of it. Times are in seconds; a value that is missing is nothing.
 #[derive(Serialize)]
@@ -53,38 +54,27 @@ pub fn pickle(series: &[Series], x_files_factor: f64) -> Result<Vec<u8>, serde_p
     serde_pickle::to_vec(&infos, serde_pickle::SerOptions::new().proto_v2())
 }
 
-/// An array of maps in MessagePack.
-pub struct Msgpack {
-    count: usize,
-    series: std::vec::IntoIter<Series>,
-    has_begun: bool,
-    x_files_factor: f64,
-}
-
-impl Msgpack {
-    /// These series, none written yet.
-    pub fn new(series: Vec<Series>, x_files_factor: f64) -> Self {
-        Self { count: series.len(), series: series.into_iter(), has_begun: false, x_files_factor }
-    }
+/// An array of maps in MessagePack, a job for each piece.
+pub fn msgpack(series: Vec<Series>, x_files_factor: f64) -> impl Iterator<Item = Job> + Send {
+    // Limits on queries are far below what a length may be.
+    let length = u32::try_from(series.len()).unwrap_or(u32::MAX);
+    let head = move || [&[ARRAY_32][..], &length.to_be_bytes()].concat();
+    [Box::new(head) as Job].into_iter().chain(listed::pieces(Packed { x_files_factor }, series))
 }
 
 /// The byte before the length of an array, four bytes.
 const ARRAY_32: u8 = 0xdd;
 
-impl Pieces for Msgpack {
-    fn next(&mut self, out: &mut Vec<u8>) -> bool {
-        if !self.has_begun {
-            // Limits on queries are far below what a length may be.
-            let length = u32::try_from(self.count).unwrap_or(u32::MAX);
-            out.push(ARRAY_32);
-            out.extend_from_slice(&length.to_be_bytes());
-            self.has_begun = true;
-        }
-        if let Some(series) = self.series.next() {
-            // Writing texts and numbers to a vector never fails.
-            let _ = rmp_serde::encode::write_named(out, &Info::of(&series, self.x_files_factor));
-        }
-        !self.series.as_slice().is_empty()
+/// A map in MessagePack.
+#[derive(Clone, Copy)]
+struct Packed {
+    x_files_factor: f64,
+}
+
+impl Form for Packed {
+    fn write(self, out: &mut Vec<u8>, series: &Series) {
+        // Writing texts and numbers to a vector never fails.
+        let _ = rmp_serde::encode::write_named(out, &Info::of(series, self.x_files_factor));
     }
 }
 
@@ -108,9 +98,9 @@ mod tests {
         let expected = json!([info("a", 60, 180, 60, json!([1.0, null])), info("b", 0, 0, 10, json!([]))]);
         let pickled: Value = serde_pickle::from_slice(&pickle(&list, 0.5).unwrap(), Default::default()).unwrap();
         assert_eq!(pickled, expected);
-        let packed: Value = rmp_serde::from_slice(&written(Msgpack::new(list, 0.5))).unwrap();
+        let packed: Value = rmp_serde::from_slice(&written(msgpack(list, 0.5))).unwrap();
         assert_eq!(packed, expected);
-        let none: Value = rmp_serde::from_slice(&written(Msgpack::new(Vec::new(), 0.0))).unwrap();
+        let none: Value = rmp_serde::from_slice(&written(msgpack(Vec::new(), 0.0))).unwrap();
         assert_eq!(none, json!([]));
     }
 }

@@ -13,19 +13,19 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
+use statline_graphite::Series;
 
 use self::csv::Csv;
-use self::dygraph::Dygraph;
-use self::listed::Listed;
 use self::raw::Raw;
 use self::request::{Format, Request};
 use self::rickshaw::Rickshaw;
 use self::targets::Outcome;
 use super::Shared;
-use super::json::Json;
+use super::graph::{self, DrawError};
+use super::json;
 use super::params::Params;
 use super::reply::uncached;
-use super::stream::{self, Pieces};
+use super::stream;
 use crate::clock;
 use crate::engine::QueryError;
 
@@ -41,42 +41,60 @@ async fn answer(shared: &Shared, headers: &HeaderMap, params: &Params) -> Result
     let mut request = Request::read(params, headers, shared.engine.limits(), clock::now())?;
     let targets = std::mem::take(&mut request.targets);
     // A picture cannot tell that something is not on it.
-    let outcome = targets::evaluate(shared, targets, &request.window, request.format.is_picture()).await?;
+    let outcome = targets::evaluate(shared, targets, &request.window, request.graph.is_some()).await?;
     let failures = outcome.header();
-    let mut response = write(shared, &request, outcome).await?;
+    let mut response = write(shared, request, outcome).await?;
     if let Some(failures) = failures {
         response.headers_mut().insert(targets::ERRORS, failures);
     }
     Ok(response)
 }
 
-async fn write(shared: &Shared, request: &Request, outcome: Outcome) -> Result<Response, QueryError> {
+async fn write(shared: &Shared, request: Request, outcome: Outcome) -> Result<Response, QueryError> {
     let series = outcome.series;
-    let x_files_factor = request.window.x_files_factor;
-    let body = async |pieces: Box<dyn Pieces>| stream::body(pieces, shared.engine.limits().timeout.get()).await;
-    let plain = async |kind: &'static str, pieces| Ok(answered(kind, body(pieces).await?));
-    let json = async |pieces| Ok(answered(request.style.kind(), body(request.style.pieces(pieces)).await?));
-    match request.format {
-        Format::Json => json(Box::new(Json::new(series, request.told))).await,
-        Format::Dygraph => json(Box::new(Dygraph::new(series))).await,
-        Format::Rickshaw => json(Box::new(Listed::new(Rickshaw, series))).await,
-        Format::Csv => plain("text/csv", Box::new(Listed::new(Csv { zone: request.window.zone }, series))).await,
-        Format::Raw => plain("text/plain", Box::new(Listed::new(Raw, series))).await,
+    let style = &request.style;
+    let patience = shared.engine.limits().timeout.get();
+    let (kind, body) = match request.format {
+        Format::Json => (style.kind(), style.body(json::pieces(series, request.told), patience).await?),
+        Format::Dygraph => (style.kind(), style.body(dygraph::pieces(series), patience).await?),
+        Format::Rickshaw => (style.kind(), style.body(listed::pieces(Rickshaw, series), patience).await?),
+        Format::Csv => {
+            let pieces = listed::pieces(Csv { zone: request.window.zone }, series);
+            ("text/csv", stream::body(pieces, None, patience).await?)
+        }
+        Format::Raw => ("text/plain", stream::body(listed::pieces(Raw, series), None, patience).await?),
         Format::Msgpack => {
-            plain("application/x-msgpack", Box::new(cluster::Msgpack::new(series, x_files_factor))).await
+            let pieces = cluster::msgpack(series, request.window.x_files_factor);
+            ("application/x-msgpack", stream::body(pieces, None, patience).await?)
         }
         Format::Pickle => {
-            let pickled = tokio::task::spawn_blocking(move || cluster::pickle(&series, x_files_factor)).await;
-            let pickled = pickled.map_err(|error| QueryError::Internal(error.to_string()))?;
-            let pickled = pickled.map_err(|error| QueryError::Internal(error.to_string()))?;
-            Ok(answered("application/pickle", Body::from(pickled)))
+            let x_files_factor = request.window.x_files_factor;
+            let pickled = shared.engine.work(move |_| {
+                cluster::pickle(&series, x_files_factor).map_err(|error| QueryError::Internal(error.to_string()))
+            });
+            ("application/pickle", Body::from(pickled.await?))
         }
-        Format::Png | Format::Svg => Err(QueryError::Bad("pictures are not drawn".to_owned())),
-    }
+        Format::Png | Format::Svg => draw(shared, request, series).await?,
+    };
+    Ok(([(header::CONTENT_TYPE, kind)], body).into_response())
 }
 
-fn answered(kind: &'static str, body: Body) -> Response {
-    ([(header::CONTENT_TYPE, kind)], body).into_response()
+async fn draw(shared: &Shared, request: Request, series: Vec<Series>) -> Result<(&'static str, Body), QueryError> {
+    let Some(options) = request.graph else { return Err(QueryError::Internal("a picture of no form".to_owned())) };
+    let is_svg = request.format == Format::Svg;
+    let drawn = shared.engine.work(move |is_unwanted| {
+        let drawn = if is_svg {
+            graph::svg(&series, &options, is_unwanted).map(String::into_bytes)
+        } else {
+            graph::png(&series, &options, is_unwanted)
+        };
+        drawn.map_err(|error| match error {
+            DrawError::Bad(reason) => QueryError::Bad(reason),
+            DrawError::Unwanted => QueryError::Internal("nobody waits for the picture any more".to_owned()),
+            DrawError::Failed(reason) => QueryError::Internal(reason),
+        })
+    });
+    Ok((if is_svg { "image/svg+xml" } else { "image/png" }, Body::from(drawn.await?)))
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use axum::http::{HeaderMap, header};
 use statline_series::Timestamp;
 
+use super::super::graph::Options;
 use super::super::json::Told;
 use super::super::params::Params;
 use super::super::reply::Style;
@@ -60,7 +61,7 @@ impl Format {
     }
 
     /// Whether it is a picture.
-    pub const fn is_picture(self) -> bool {
+    const fn is_picture(self) -> bool {
         matches!(self, Self::Png | Self::Svg)
     }
 }
@@ -73,6 +74,8 @@ pub struct Request {
     pub format: Format,
     pub style: Style,
     pub told: Told,
+    /// How a picture is drawn, when it is one.
+    pub graph: Option<Options>,
 }
 
 impl Request {
@@ -99,13 +102,16 @@ impl Request {
         }
         let format = Format::read(params, headers)?;
         let mut window = window(params, now, limits)?;
-        // The others have all points there are.
-        if format != Format::Json {
-            window.max_data_points = None;
+        let graph = if format.is_picture() { Some(Options::read(params)?) } else { None };
+        match &graph {
+            Some(graph) => window.max_data_points = Some(graph.max_points()),
+            None if format == Format::Json => {}
+            // The others have all points there are.
+            None => window.max_data_points = None,
         }
         let style = Style::of(params)?;
         let told = Told { no_nulls: params.has("noNullPoints"), meta: params.switch("meta")? };
-        Ok(Self { targets, window, format, style, told })
+        Ok(Self { targets, window, format, style, told, graph })
     }
 }
 

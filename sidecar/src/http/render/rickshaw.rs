@@ -8,6 +8,7 @@ use super::super::json;
 use super::listed::Form;
 
 /// `[{"target": …, "datapoints": [{"x": seconds, "y": value}, …]}, …]`
+#[derive(Clone, Copy)]
 pub struct Rickshaw;
 
 impl Form for Rickshaw {
@@ -15,12 +16,16 @@ impl Form for Rickshaw {
     const BETWEEN: &'static str = ", ";
     const AFTER: &'static str = "]";
 
-    fn write(&self, out: &mut Vec<u8>, series: &Series) {
-        let _ = write!(out, "{{\"target\": {}, \"datapoints\": [", json::text(&series.name));
+    fn write(self, out: &mut Vec<u8>, series: &Series) {
+        out.extend_from_slice(b"{\"target\": ");
+        json::push_text(out, &series.name);
+        out.extend_from_slice(b", \"datapoints\": [");
         for (index, point) in series.points().enumerate() {
             let between = if index > 0 { ", " } else { "" };
-            let _ =
-                write!(out, "{between}{{\"x\": {}, \"y\": {}}}", point.timestamp.seconds(), json::number(point.value));
+            // Writing to a vector never fails.
+            let _ = write!(out, "{between}{{\"x\": {}, \"y\": ", point.timestamp.seconds());
+            json::push_number(out, point.value);
+            out.push(b'}');
         }
         out.extend_from_slice(b"]}");
     }
@@ -28,18 +33,18 @@ impl Form for Rickshaw {
 
 #[cfg(test)]
 mod tests {
-    use super::super::listed::{Listed, written};
+    use super::super::listed::{pieces, written};
     use super::super::tests::series;
     use super::*;
 
     #[test]
     fn points_are_objects() {
         let list = vec![series("a", 60, 60, &[1.0, f64::NAN]), series("\"", 60, 10, &[])];
-        let text = String::from_utf8(written(Listed::new(Rickshaw, list))).unwrap();
+        let text = String::from_utf8(written(pieces(Rickshaw, list))).unwrap();
         assert_eq!(
             text,
             r#"[{"target": "a", "datapoints": [{"x": 60, "y": 1.0}, {"x": 120, "y": null}]}, {"target": "\"", "datapoints": []}]"#
         );
-        assert_eq!(written(Listed::new(Rickshaw, Vec::new())), b"[]");
+        assert_eq!(written(pieces(Rickshaw, Vec::new())), b"[]");
     }
 }
