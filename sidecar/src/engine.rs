@@ -112,6 +112,8 @@ pub struct Window {
     pub zone: Tz,
     /// The most points of a series.
     pub max_data_points: Option<usize>,
+    /// How much of a bucket must be present for it to have a value, from 0 to 1.
+    pub x_files_factor: f64,
     /// Whose answer is wanted; `None` for the one that is configured.
     pub compat: Option<Compat>,
     /// What parameters of templates stand for, by name.
@@ -170,6 +172,22 @@ impl Engine {
         statline_graphite::consolidate(series, &self.context(window))
     }
 
+    /// Does other work for an answer when it is its turn, such as to draw it. The work is told how to find out that nobody
+    /// waits for it any more.
+    ///
+    /// # Errors
+    /// Those of the work; when it takes too long.
+    pub async fn work<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&dyn Fn() -> bool) -> Result<T, QueryError> + Send + 'static,
+    ) -> Result<T, QueryError> {
+        self.bounded(|permit| async {
+            let work = tokio::task::spawn_blocking(move || work(&|| permit.is_unwanted()));
+            work.await.map_err(|error| QueryError::Internal(error.to_string()))?
+        })
+        .await
+    }
+
     /// Answers a question when it is its turn, within the time that a question may take, and counts how it went.
     ///
     /// The permit goes along with the work, and says when to leave it: a question that nobody waits for any more, since its
@@ -201,6 +219,7 @@ impl Engine {
         let mut context = Context::new(window.from, window.until, window.now);
         context.zone = window.zone;
         context.max_data_points = window.max_data_points;
+        context.x_files_factor = window.x_files_factor;
         context.step_hint = self.store.usual_step(window.from);
         context.compat = window.compat.unwrap_or(self.limits.compat);
         context.limits.max_series = self.limits.max_series;
@@ -387,6 +406,7 @@ impl Engine {
             now: flush,
             zone,
             max_data_points: None,
+            x_files_factor: 0.0,
             compat: None,
             template: BTreeMap::new(),
         };
@@ -434,6 +454,7 @@ mod tests {
             now,
             zone: Tz::UTC,
             max_data_points: None,
+            x_files_factor: 0.0,
             compat: None,
             template: BTreeMap::new(),
         };
