@@ -124,10 +124,9 @@ fn time_shift(call: &mut Call<'_>) -> Outcome {
         match ends {
             None => draw_shifted(one, shift),
             Some((start, end)) => {
+                let own_end = one.end().millis().saturating_sub(one.start.millis());
+                one.said_end = Some(if resets_end { end } else { start.offset(own_end) });
                 one.start = start;
-                if resets_end {
-                    one.keep_until(end);
-                }
             }
         }
     })
@@ -181,8 +180,7 @@ fn time_stack(call: &mut Call<'_>) -> Outcome {
             match ends {
                 None => draw_shifted(&mut one, unit.saturating_mul(multiple)),
                 Some((start, end)) => {
-                    one.start = start;
-                    one.keep_until(end);
+                    (one.start, one.said_end) = (start, Some(end));
                 }
             }
             stacked.push(one);
