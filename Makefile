@@ -12,6 +12,7 @@ PLUGIN_DIR := dist/statline-stats-datasource
 ARCH := $(if $(filter aarch64 arm64,$(shell uname -m)),arm64,amd64)
 VENV := .venv
 CONFORMANCE := tests/conformance
+GRAPHITE_WEB := $(CONFORMANCE)/graphite/.venv
 PYTHON := $(VENV)/bin/python
 ONESHOT ?=
 ONLY ?=
@@ -25,7 +26,7 @@ SEED ?= 1
 
 export STATLINE_PYTHON := $(CURDIR)/$(PYTHON)
 
-.PHONY: help demo test fuzz lint bench e2e conformance conformance-statsd conformance-clients dist fmt clean setup postgresql faketime victoria-metrics bins
+.PHONY: help demo test fuzz lint bench e2e conformance conformance-statsd conformance-clients conformance-carbon dist fmt clean setup postgresql faketime victoria-metrics bins
 
 help: ## list the words
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | expand -t 12
@@ -56,20 +57,24 @@ lint: $(VENV)/.installed frontend/node_modules/.installed ## format, types, lint
 	cd tests/conformance/mapping && { ! command -v go >/dev/null || go vet ./...; }
 
 # Always a release build, whatever PROFILE says.
-bench: benches/statsd/node_modules/.installed victoria-metrics ## measure beside peers, and keep it in benches/RESULTS.md; ONLY=statsd or store for one part
+bench: benches/statsd/node_modules/.installed $(GRAPHITE_WEB)/.installed victoria-metrics ## measure beside peers, and keep it in benches/RESULTS.md; ONLY=statsd, store or graphite for one part
 	cargo build --locked --release -p statlined -p statline-bench
 	$(TARGET_DIR)/release/statline-bench run $(if $(ONLY),--only $(ONLY)) --write $(BENCH_FLAGS)
 
 e2e: dist postgresql $(VENV)/.installed bins ## every panel of every dashboard in a real Grafana (GRAFANA_HOME)
 	$(BIN_DIR)/statline-demo --run "$(PYTHON) tests/e2e/dashboards.py --plugins dist" $(DEMO_FLAGS)
 
-conformance: ## beside etsy's statsd, and with other people's clients; ROUNDS and SEED of generated packets
+conformance: ## beside etsy's statsd and carbon, and with other people's clients; ROUNDS and SEED of generated packets
 	$(MAKE) --no-print-directory bins PROFILE=dev
 	$(MAKE) --no-print-directory conformance-statsd
+	$(MAKE) --no-print-directory conformance-carbon
 	$(MAKE) --no-print-directory conformance-clients
 
 conformance-statsd: $(VENV)/.installed $(CONFORMANCE)/statsd/node_modules/.installed
 	PYTHONPATH=$(CONFORMANCE) ROUNDS=$(ROUNDS) SEED=$(SEED) $(PYTHON) $(CONFORMANCE)/statsd
+
+conformance-carbon: $(VENV)/.installed
+	PYTHONPATH=$(CONFORMANCE) ROUNDS=$(ROUNDS) SEED=$(SEED) $(PYTHON) $(CONFORMANCE)/carbon
 
 conformance-clients: $(VENV)/.installed $(CONFORMANCE)/clients/node_modules/.installed
 	PYTHONPATH=$(CONFORMANCE) $(PYTHON) -m pytest -q -c $(CONFORMANCE)/clients/pytest.ini $(CONFORMANCE)/clients
@@ -88,7 +93,7 @@ fmt: $(VENV)/.installed ## format everything
 	npm --prefix frontend run --silent lint:fix
 
 clean: ## remove what was built
-	rm -rf $(TARGET_DIR) dist $(VENV) frontend/node_modules benches/statsd/node_modules $(CONFORMANCE)/*/node_modules
+	rm -rf $(TARGET_DIR) dist $(VENV) $(GRAPHITE_WEB) frontend/node_modules benches/statsd/node_modules $(CONFORMANCE)/*/node_modules
 
 setup: postgresql faketime $(VENV)/.installed frontend/node_modules/.installed \
 	$(CONFORMANCE)/statsd/node_modules/.installed $(CONFORMANCE)/clients/node_modules/.installed
@@ -108,6 +113,13 @@ victoria-metrics:
 $(VENV)/.installed: clients/python/pyproject.toml tests/requirements.txt
 	python3 -m venv $(VENV) || { demo/install.sh python3-venv; python3 -m venv $(VENV); }
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check -e 'clients/python[test,lint]' -r tests/requirements.txt
+	touch $@
+
+# graphite-web 1.1.10 and what it ran on. It draws with cairo.
+$(GRAPHITE_WEB)/.installed: $(CONFORMANCE)/graphite/requirements.txt
+	@/sbin/ldconfig -p | grep -q 'libcairo\.so\.2' || demo/install.sh libcairo2
+	python3 -m venv $(GRAPHITE_WEB) || { demo/install.sh python3-venv; python3 -m venv $(GRAPHITE_WEB); }
+	$(GRAPHITE_WEB)/bin/pip install --quiet --disable-pip-version-check -r $<
 	touch $@
 
 frontend/node_modules/.installed: frontend/package-lock.json

@@ -20,6 +20,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinHandle;
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::server::TcpIncoming;
 use tonic::transport::{Certificate, Identity, Server, ServerTlsConfig};
@@ -39,6 +40,7 @@ use crate::mapping;
 use crate::receive::inherit::{self, Inherited};
 use crate::receive::{ReceiveError, Receivers};
 use crate::status::Status;
+use crate::tls::{self, TlsListener};
 
 /// How long servers may finish their answers after the last flush.
 const DRAIN: Duration = Duration::from_secs(1);
@@ -73,7 +75,7 @@ pub enum DaemonError {
     #[error("{0}")]
     Flush(#[from] FlushError),
     /// A certificate or key.
-    #[error("{key}: cannot read {path}: {reason}")]
+    #[error("{key}: cannot use {path}: {reason}")]
     Tls {
         /// The key of the configuration.
         key: &'static str,
@@ -137,7 +139,8 @@ impl Daemon {
         for address in &config.console.listen {
             console_listeners.push(listen("console.listen", *address, &mut inherited).await?);
         }
-        let tls = flight_tls(&config.flight)?;
+        let flight_tls = flight_tls(&config.flight)?;
+        let http_tls = http_tls(&config.http)?;
         let receive = config.statsd.receive(&config.repeater, sockets_directory);
         let receivers = Receivers::start(&receive, inherited)?;
         let addresses =
@@ -224,8 +227,8 @@ impl Daemon {
             access: Access::new(config.http.token.reveal()),
         };
         let flight = Flight::new(engine, Access::new(config.flight.token.reveal()));
-        servers.push(tokio::spawn(serve_http(http_listener, shared, stop.clone())));
-        servers.push(tokio::spawn(serve_flight(flight_listener, tls, flight, stop.clone())?));
+        servers.push(tokio::spawn(serve_http(http_listener, http_tls, shared, stop.clone())));
+        servers.push(tokio::spawn(serve_flight(flight_listener, flight_tls, flight, stop.clone())?));
         let failed = CancellationToken::new();
         let ended = failed.clone().drop_guard();
         let flushing = flusher.run(stop.clone());
@@ -294,12 +297,16 @@ async fn listen(
     listener.map_err(|source| DaemonError::Listen { key, address, source })
 }
 
-async fn serve_http(listener: TcpListener, shared: Shared, stop: CancellationToken) {
+async fn serve_http(listener: TcpListener, tls: Option<TlsAcceptor>, shared: Shared, stop: CancellationToken) {
     let listener = listener.tap_io(|stream| {
         // Without it an answer waits for the client's delayed acknowledgement.
         let _ = stream.set_nodelay(true);
     });
-    let served = axum::serve(listener, http::router(shared)).with_graceful_shutdown(stop.cancelled_owned()).await;
+    let (router, stopped) = (http::router(shared), stop.cancelled_owned());
+    let served = match tls {
+        None => axum::serve(listener, router).with_graceful_shutdown(stopped).await,
+        Some(tls) => axum::serve(TlsListener::new(listener, tls), router).with_graceful_shutdown(stopped).await,
+    };
     if let Err(error) = served {
         tracing::error!(%error, "the http server ended");
     }
@@ -323,6 +330,22 @@ fn serve_flight(
         if let Err(error) = router.serve_with_incoming_shutdown(incoming, stop.cancelled_owned()).await {
             tracing::error!(%error, "the flight server ended");
         }
+    })
+}
+
+fn http_tls(config: &config::Http) -> Result<Option<TlsAcceptor>, DaemonError> {
+    if config.tls_key.as_os_str().is_empty() {
+        return Ok(None);
+    }
+    let client_ca = Some(config.tls_client_ca.as_path()).filter(|path| !path.as_os_str().is_empty());
+    let acceptor = tls::acceptor(&config.tls_certificate, &config.tls_key, client_ca);
+    acceptor.map(Some).map_err(|(key, reason)| {
+        let (key, path) = match key {
+            "tls_certificate" => ("http.tls_certificate", &config.tls_certificate),
+            "tls_client_ca" => ("http.tls_client_ca", &config.tls_client_ca),
+            _ => ("http.tls_key", &config.tls_key),
+        };
+        DaemonError::Tls { key, path: path.display().to_string(), reason }
     })
 }
 

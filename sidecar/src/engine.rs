@@ -6,7 +6,7 @@
 
 mod names;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -16,7 +16,7 @@ use statline_flight::action::{EventList, Events, Health};
 use statline_graphite::{
     Answer, Compat, Context, EvalError, Expr, FetchRequest, FetchedSeries, Progress, Reading, Series, Wanted,
 };
-use statline_series::{Batch, Event, Step, TimeRange, Timestamp};
+use statline_series::{Batch, Event, SeriesKey, Step, TimeRange, Timestamp, Values};
 use statline_store::{Fetch, Fetched, FetchedSketches, Resolution, Selection, Store, StoreError};
 use thiserror::Error;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
@@ -201,7 +201,7 @@ impl Engine {
         let mut context = Context::new(window.from, window.until, window.now);
         context.zone = window.zone;
         context.max_data_points = window.max_data_points;
-        context.step_hint = self.step;
+        context.step_hint = self.store.usual_step(window.from);
         context.compat = window.compat.unwrap_or(self.limits.compat);
         context.limits.max_series = self.limits.max_series;
         context.limits.max_points = self.limits.max_points;
@@ -213,7 +213,7 @@ impl Engine {
         let mut requests = statline_graphite::plan(&target, &context)?;
         let mut fetched = statline_graphite::Fetched::default();
         loop {
-            let answers = try_join_all(requests.iter().map(|request| self.fetch(request))).await?;
+            let answers = try_join_all(requests.iter().map(|request| self.fetch(request, context.compat))).await?;
             for (request, answer) in requests.iter().zip(answers) {
                 fetched.insert(request, answer);
             }
@@ -241,7 +241,22 @@ impl Engine {
         }
     }
 
-    async fn fetch(&self, request: &FetchRequest) -> Result<Answer, QueryError> {
+    /// Adds the series that have no point in the range: graphite-web draws a series for as long as there is a file of it.
+    async fn add_silent(&self, series: &mut Vec<FetchedSeries>, fetch: &Fetch) -> Result<(), QueryError> {
+        let known = self.store.select(&fetch.selection, TimeRange::ALL).await?;
+        if known.len() > fetch.limits.max_series {
+            return Err(StoreError::TooManySeries { selected: known.len(), limit: fetch.limits.max_series }.into());
+        }
+        let spoken: HashSet<SeriesKey> = series.iter().map(|one| one.key.clone()).collect();
+        series.extend(known.into_iter().filter(|info| !spoken.contains(&info.key)).map(|info| {
+            let start = fetch.range.from.align_up(info.step);
+            let values = Values::Regular { start, step: info.step, values: Vec::new() };
+            FetchedSeries { key: info.key, kind: info.kind, values }
+        }));
+        Ok(())
+    }
+
+    async fn fetch(&self, request: &FetchRequest, compat: Compat) -> Result<Answer, QueryError> {
         let limits = statline_store::Limits { max_series: self.limits.max_series, max_points: self.limits.max_points };
         Ok(match &request.wanted {
             Wanted::Points(selection) => {
@@ -254,7 +269,11 @@ impl Engine {
                 };
                 let series = self.store.fetch(&fetch).await?.into_iter();
                 let fetched = |one: Fetched| FetchedSeries { key: one.key, kind: one.kind, values: one.values };
-                Answer::Points(series.map(fetched).collect())
+                let mut series: Vec<FetchedSeries> = series.map(fetched).collect();
+                if compat == Compat::GraphiteWeb {
+                    self.add_silent(&mut series, &fetch).await?;
+                }
+                Answer::Points(series)
             }
             Wanted::Sketches(selection, step) => {
                 let (selection, range) = (selected(selection), request.range);
@@ -393,4 +412,43 @@ pub fn parse_zone(name: &str) -> Result<Tz, QueryError> {
     name.parse().map_err(|_| {
         QueryError::Bad(format!("unknown time zone {name:?}; expected an iana name such as Europe/Berlin"))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use statline_store::{EmbeddedConfig, EmbeddedStore};
+
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_query_that_is_dropped_gives_its_share_back_before_it_would_be_done() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Arc::new(EmbeddedStore::open(EmbeddedConfig::at(directory.path())).unwrap());
+        let limits = config::Query { max_concurrent: 1, ..config::Query::default() };
+        let engine = Engine::new(store, limits, Step::SECOND, watch::channel(None).1);
+        let now = Timestamp::from_seconds(1_700_000_000);
+        // A million points, forty times over.
+        let window = Window {
+            from: now.offset(-1_000_000_000),
+            until: now,
+            now,
+            zone: Tz::UTC,
+            max_data_points: None,
+            compat: None,
+            template: BTreeMap::new(),
+        };
+        let target = format!("{}time('t', 1){}", "scale(".repeat(40), ", 2)".repeat(40));
+        let began = Instant::now();
+        assert_eq!(engine.graphite(&target, &window).await.unwrap()[0].values().len(), 1_000_000);
+        let whole = began.elapsed();
+
+        let dropped = tokio::time::timeout(whole / 10, engine.graphite(&target, &window)).await;
+        assert!(dropped.is_err(), "a tenth of the time is not enough");
+        let began = Instant::now();
+        let share = Arc::clone(&engine.running).acquire_owned().await.unwrap();
+        let waited = began.elapsed();
+        assert!(waited < whole / 2, "{waited:?} of {whole:?}");
+        drop(share);
+        assert!(engine.graphite("constantLine(1)", &window).await.is_ok());
+    }
 }

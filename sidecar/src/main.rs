@@ -6,7 +6,7 @@
 //!   sends packets on to other servers
 //! * [`mapping`]: the rules that make Prometheus metrics of statsd names
 //! * [`engine`]: questions on their way to the store
-//! * [`http`], [`flight`]: the ways out; [`access`] guards them
+//! * [`http`], [`flight`]: the ways out; [`access`] and [`tls`] guard them
 //! * [`console`]: etsy's management console, to look into the open interval
 //! * [`status`]: readiness and our own figures
 //! * [`backups`]: a running daemon's backups of its store
@@ -33,6 +33,7 @@ mod receive;
 mod repeater;
 mod status;
 mod store_tool;
+mod tls;
 
 use std::io::Write;
 use std::path::PathBuf;

@@ -233,8 +233,15 @@ impl Evaluator<'_> {
         let mut missing = false;
         self.text_depth.set(self.text_depth.get() + 1);
         for text in texts {
-            let target =
-                parse_with(text, &reading).map_err(|error| unusable(format!("{text:?} is not a target: {error}")))?;
+            let target = match parse_with(text, &reading) {
+                Ok(target) => target,
+                // graphite-web takes it for the name of a series.
+                Err(_) if context.as_graphite_web() => {
+                    lists.push(Vec::new());
+                    continue;
+                }
+                Err(error) => return Err(unusable(format!("{text:?} is not a target: {error}")).into()),
+            };
             match self.target(&target, context) {
                 Ok(series) => lists.push(series),
                 Err(Stop::Missing) => missing = true,

@@ -155,6 +155,13 @@ impl Series {
         self.keep_first(usize::try_from(count).unwrap_or(usize::MAX));
     }
 
+    /// Leaves out the values up to an instant, itself included.
+    pub(crate) fn drop_until(&mut self, instant: Timestamp) {
+        let past = instant.millis().saturating_sub(self.start.millis());
+        let count = past.div_euclid(self.step.millis()).saturating_add(1);
+        self.drop_first(usize::try_from(count).unwrap_or(0));
+    }
+
     /// Gives it a name that is its path expression too.
     pub(crate) fn rename(&mut self, name: String) {
         self.path_expression.clone_from(&name);

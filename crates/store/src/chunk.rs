@@ -4,7 +4,7 @@
 //! checksum covers the series' number too, so that a chunk under the wrong key is as damaged as one with a flipped bit.
 //! Layout in `docs/format/chunk.md`.
 
-use pco::standalone::{simple_compress, simple_decompress};
+use pco::standalone::{simple_compress, simple_decompress_into};
 use pco::{ChunkConfig, data_types::Number};
 use statline_series::Sketch;
 
@@ -181,9 +181,22 @@ pub(crate) fn compress<T: Number>(numbers: &[T]) -> Result<Vec<u8>, Malformed> {
     simple_compress(numbers, &config).map_err(|_| Malformed("its numbers cannot be compressed"))
 }
 
-pub(crate) fn decompress<T: Number>(bytes: &[u8], count: usize) -> Result<Vec<T>, Malformed> {
-    let numbers = simple_decompress(bytes).map_err(|_| Malformed("its numbers cannot be decompressed"))?;
-    if numbers.len() == count { Ok(numbers) } else { Err(Malformed("it holds another number of points than it names")) }
+fn decompress<T: Number>(bytes: &[u8], count: usize) -> Result<Vec<T>, Malformed> {
+    let mut numbers = Vec::new();
+    decompress_into(bytes, count, &mut numbers)?;
+    Ok(numbers)
+}
+
+/// Puts so many numbers in the place of others.
+pub(crate) fn decompress_into<T: Number>(bytes: &[u8], count: usize, out: &mut Vec<T>) -> Result<(), Malformed> {
+    out.clear();
+    out.resize(count, T::default());
+    let progress = simple_decompress_into(bytes, out).map_err(|_| Malformed("its numbers cannot be decompressed"))?;
+    if progress.finished && progress.n_processed == count {
+        Ok(())
+    } else {
+        Err(Malformed("it holds another number of points than it names"))
+    }
 }
 
 /// Pushes the points of a chunk from `from` up to but not including `until`, in time order. Nothing is pushed unless the

@@ -277,7 +277,11 @@ mod tests {
                 "s.toml:2: unknown key \"statsd.flush_intervall\"; did you mean \"flush_interval\"?",
             ),
             ("[statds]\n", None, "s.toml:1: unknown key \"statds\"; did you mean \"statsd\"?"),
-            ("[http]\nzzzzzzzz = 1", None, "s.toml:2: unknown key \"http.zzzzzzzz\"; expected one of listen, token"),
+            (
+                "[http]\nzzzzzzzz = 1",
+                None,
+                "s.toml:2: unknown key \"http.zzzzzzzz\"; expected one of allow_insecure, listen, tls_certificate, tls_client_ca, tls_key, token",
+            ),
             (
                 "\n[statsd]\nreceivers = \"two\"",
                 None,

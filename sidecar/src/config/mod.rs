@@ -400,11 +400,26 @@ pub struct Http {
     pub listen: SocketAddr,
     /// The bearer token that every request but `/health` and `/ready` must carry.
     pub token: Secret,
+    /// A file with the server's certificate, in PEM; with `tls_key`, it turns TLS on.
+    pub tls_certificate: PathBuf,
+    /// A file with the certificate's key, in PEM.
+    pub tls_key: PathBuf,
+    /// A file with the authority that clients' certificates must be signed by, in PEM.
+    pub tls_client_ca: PathBuf,
+    /// Whether other machines may reach it though it has no token or no TLS.
+    pub allow_insecure: bool,
 }
 
 impl Default for Http {
     fn default() -> Self {
-        Self { listen: SocketAddr::from(([127, 0, 0, 1], 8080)), token: Secret::default() }
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            token: Secret::default(),
+            tls_certificate: PathBuf::new(),
+            tls_key: PathBuf::new(),
+            tls_client_ca: PathBuf::new(),
+            allow_insecure: false,
+        }
     }
 }
 
@@ -422,6 +437,8 @@ pub struct Flight {
     pub tls_key: PathBuf,
     /// A file with the authority that clients' certificates must be signed by, in PEM.
     pub tls_client_ca: PathBuf,
+    /// Whether other machines may reach it though it has no token or no TLS.
+    pub allow_insecure: bool,
 }
 
 impl Default for Flight {
@@ -432,6 +449,7 @@ impl Default for Flight {
             tls_certificate: PathBuf::new(),
             tls_key: PathBuf::new(),
             tls_client_ca: PathBuf::new(),
+            allow_insecure: false,
         }
     }
 }

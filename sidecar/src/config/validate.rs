@@ -1,12 +1,13 @@
 //! What no single value can say: bounds, and values that do not go together.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::time::Duration;
 
 use statline_series::Event;
 use statline_statsd::Limits;
 
-use super::{Config, Span};
+use super::{Config, Secret, Span};
 
 /// The least memory with which the store can gather anything before it writes.
 const MIN_HEAD_MEMORY: u64 = 1 << 20;
@@ -131,17 +132,8 @@ impl Config {
     }
 
     fn validate_access(&self) -> Result<(), String> {
-        let flight = &self.flight;
-        if flight.tls_certificate.as_os_str().is_empty() != flight.tls_key.as_os_str().is_empty() {
-            return Err("flight.tls_certificate and flight.tls_key go together; one of them is not set".to_owned());
-        }
-        if !flight.tls_client_ca.as_os_str().is_empty() && flight.tls_key.as_os_str().is_empty() {
-            return Err("flight.tls_client_ca needs flight.tls_certificate and flight.tls_key".to_owned());
-        }
-        for (key, token) in [("http.token", &self.http.token), ("flight.token", &flight.token)] {
-            if !token.reveal().bytes().all(|byte| byte.is_ascii_graphic()) {
-                return Err(format!("{key} may have printable ascii characters only, and no spaces"));
-            }
+        for door in self.doors() {
+            door.validate()?;
         }
         tracing_subscriber::EnvFilter::try_new(&self.log.level).map(|_| ()).map_err(|error| {
             format!("log.level is {:?}: {error}; write error, warn, info, debug or trace", self.log.level)
@@ -150,27 +142,93 @@ impl Config {
 
     /// What is allowed and yet worth a second look, a line each.
     pub fn warnings(&self) -> Vec<String> {
-        let open = |listen: SocketAddr| !listen.ip().is_loopback();
-        let mut warnings = Vec::new();
-        if open(self.http.listen) && self.http.token.is_empty() {
-            warnings.push(format!(
-                "http.listen is {}, reachable from other machines, and http.token is not set",
-                self.http.listen
-            ));
-        }
-        if open(self.flight.listen) && self.flight.token.is_empty() {
-            warnings.push(format!(
-                "flight.listen is {}, reachable from other machines, and flight.token is not set",
-                self.flight.listen
-            ));
-        }
-        for listen in self.console.listen.iter().filter(|listen| open(**listen)) {
+        let mut warnings: Vec<String> = self.doors().iter().filter_map(Door::weakness).collect();
+        for listen in self.console.listen.iter().filter(|listen| is_open(**listen)) {
             warnings.push(format!(
                 "console.listen is {listen}, reachable from other machines, and the console has no password"
             ));
         }
         warnings
     }
+
+    fn doors(&self) -> [Door<'_>; 2] {
+        let (http, flight) = (&self.http, &self.flight);
+        [
+            Door {
+                section: "http",
+                listen: http.listen,
+                token: &http.token,
+                certificate: &http.tls_certificate,
+                key: &http.tls_key,
+                client_ca: &http.tls_client_ca,
+                allow_insecure: http.allow_insecure,
+            },
+            Door {
+                section: "flight",
+                listen: flight.listen,
+                token: &flight.token,
+                certificate: &flight.tls_certificate,
+                key: &flight.tls_key,
+                client_ca: &flight.tls_client_ca,
+                allow_insecure: flight.allow_insecure,
+            },
+        ]
+    }
+}
+
+/// A way in for questions, and what guards it.
+struct Door<'a> {
+    section: &'static str,
+    listen: SocketAddr,
+    token: &'a Secret,
+    certificate: &'a Path,
+    key: &'a Path,
+    client_ca: &'a Path,
+    allow_insecure: bool,
+}
+
+impl Door<'_> {
+    fn validate(&self) -> Result<(), String> {
+        let section = self.section;
+        let (has_certificate, has_key) = (!self.certificate.as_os_str().is_empty(), self.has_tls());
+        if has_certificate != has_key {
+            return Err(format!("{section}.tls_certificate and {section}.tls_key go together; one of them is not set"));
+        }
+        if !self.client_ca.as_os_str().is_empty() && !has_key {
+            return Err(format!("{section}.tls_client_ca needs {section}.tls_certificate and {section}.tls_key"));
+        }
+        if !self.token.reveal().bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(format!("{section}.token may have printable ascii characters only, and no spaces"));
+        }
+        match self.weakness() {
+            Some(weakness) if !self.allow_insecure => Err(format!(
+                "{weakness}; set it, or {section}.allow_insecure where everybody on the network is trusted"
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    fn has_tls(&self) -> bool {
+        !self.key.as_os_str().is_empty()
+    }
+
+    /// What an address that other machines reach has no guard against.
+    fn weakness(&self) -> Option<String> {
+        let (section, listen) = (self.section, self.listen);
+        let missing = match (self.token.is_empty(), self.has_tls()) {
+            _ if !is_open(listen) => return None,
+            (false, true) => return None,
+            (true, true) => format!("{section}.token is not set"),
+            (false, false) => format!("{section}.tls_key is not set, so that the token goes over the network as it is"),
+            (true, false) => format!("neither {section}.token nor {section}.tls_key is set"),
+        };
+        Some(format!("{section}.listen is {listen}, reachable from other machines, and {missing}"))
+    }
+}
+
+/// Whether other machines may reach an address.
+fn is_open(listen: SocketAddr) -> bool {
+    !listen.ip().to_canonical().is_loopback()
 }
 
 fn at_least_one(key: &str, value: usize) -> Result<(), String> {
@@ -238,12 +296,47 @@ mod tests {
     }
 
     #[test]
-    fn an_open_door_is_a_warning() {
+    fn an_open_door_is_refused_unless_it_is_guarded_or_allowed() {
+        let open = SocketAddr::from(([0, 0, 0, 0], 8080));
+        let (token, tls) = (Secret::from("t"), Path::new("key.pem"));
+        for (listen, token, key, said) in [
+            ("127.0.0.1:8080", "", "", None),
+            ("[::1]:8080", "", "", None),
+            ("[::ffff:127.0.0.1]:8080", "", "", None),
+            ("0.0.0.0:8080", "t", "key.pem", None),
+            ("0.0.0.0:8080", "", "", Some("neither http.token nor http.tls_key is set")),
+            ("[::]:8080", "", "key.pem", Some("http.token is not set")),
+            (
+                "192.168.1.2:8080",
+                "t",
+                "",
+                Some("http.tls_key is not set, so that the token goes over the network as it is"),
+            ),
+        ] {
+            let mut config = Config::default();
+            config.http.listen = listen.parse().unwrap();
+            config.http.token = token.into();
+            config.http.tls_key = key.into();
+            config.http.tls_certificate = key.into();
+            let Some(said) = said else {
+                assert_eq!((config.validate(), config.warnings()), (Ok(()), Vec::new()), "{listen}");
+                continue;
+            };
+            let warning = format!("http.listen is {listen}, reachable from other machines, and {said}");
+            let refusal =
+                format!("{warning}; set it, or http.allow_insecure where everybody on the network is trusted");
+            assert_eq!(config.validate(), Err(refusal));
+            config.http.allow_insecure = true;
+            assert_eq!((config.validate(), config.warnings()), (Ok(()), vec![warning]));
+        }
         let mut config = Config::default();
-        assert!(config.warnings().is_empty());
-        config.http.listen = SocketAddr::from(([0, 0, 0, 0], 8080));
-        assert_eq!(config.warnings().len(), 1);
-        config.http.token = "t".into();
-        assert!(config.warnings().is_empty());
+        config.flight.listen = open;
+        assert!(config.validate().unwrap_err().starts_with("flight.listen is 0.0.0.0:8080, reachable"));
+        config.flight.token = token;
+        config.flight.tls_key = tls.into();
+        config.flight.tls_certificate = tls.into();
+        assert_eq!(config.validate(), Ok(()));
+        config.console.listen = vec![open];
+        assert_eq!((config.validate(), config.warnings().len()), (Ok(()), 1));
     }
 }

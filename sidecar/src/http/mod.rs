@@ -11,6 +11,8 @@ mod params;
 mod render;
 mod reply;
 mod tags;
+#[cfg(test)]
+mod tests;
 mod version;
 
 use std::sync::{Arc, Mutex};

@@ -1,5 +1,6 @@
 //! `/render`: targets over a span of time, as JSON.
 
+use axum::body::Body;
 use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
@@ -21,7 +22,7 @@ pub async fn render(State(shared): State<Shared>, params: Params) -> Response {
     }
 }
 
-async fn answer(shared: &Shared, params: &Params) -> Result<String, QueryError> {
+async fn answer(shared: &Shared, params: &Params) -> Result<Body, QueryError> {
     let format = params.get("format").unwrap_or("json");
     if format != "json" {
         return Err(QueryError::Bad(format!("format is {format:?}; only json is served")));
@@ -62,9 +63,7 @@ async fn answer(shared: &Shared, params: &Params) -> Result<String, QueryError> 
         series = shared.engine.consolidate(series, &Window { max_data_points, ..window.clone() });
     }
     let skip_empty = params.has("noNullPoints");
-    tokio::task::spawn_blocking(move || json::render(&series, skip_empty))
-        .await
-        .map_err(|error| QueryError::Internal(error.to_string()))
+    json::body(series, skip_empty).await.map_err(|error| QueryError::Internal(error.to_string()))
 }
 
 fn window(params: &Params, now: Timestamp, configured: Compat) -> Result<Window, QueryError> {

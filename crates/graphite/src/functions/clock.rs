@@ -57,9 +57,9 @@ fn clock_error(call: &Call<'_>, instant: Timestamp) -> i64 {
 
 fn seconds(call: &mut Call<'_>) -> Outcome {
     let mut line = line(call, 1, |seconds| seconds)?;
-    let until = call.context.until;
-    line.start = line.start.offset(clock_error(call, line.start));
-    line.said_end = line.said_end.map(|_| until.offset(clock_error(call, until)));
+    let aside = clock_error(call, line.start);
+    line.said_end = line.said_end.map(|end| end.offset(clock_error(call, end)));
+    line.start = line.start.offset(aside);
     Ok(vec![line])
 }
 

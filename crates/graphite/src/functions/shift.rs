@@ -124,8 +124,8 @@ fn time_shift(call: &mut Call<'_>) -> Outcome {
         match ends {
             None => draw_shifted(one, shift),
             Some((start, end)) => {
-                let own_end = one.end().millis().saturating_sub(one.start.millis());
-                one.said_end = Some(if resets_end { end } else { start.offset(own_end) });
+                let moved = one.said_end.map(|end| end.offset(start.millis().saturating_sub(one.start.millis())));
+                one.said_end = if resets_end { Some(end) } else { moved };
                 one.start = start;
             }
         }
@@ -180,7 +180,8 @@ fn time_stack(call: &mut Call<'_>) -> Outcome {
             match ends {
                 None => draw_shifted(&mut one, unit.saturating_mul(multiple)),
                 Some((start, end)) => {
-                    (one.start, one.said_end) = (start, Some(end));
+                    one.start = start;
+                    one.said_end = Some(end);
                 }
             }
             stacked.push(one);
