@@ -203,6 +203,7 @@ fn percents_by_place(
         let name = format!("asPercent({},{total_name})", part.name);
         let mut one = Series::new(name, part.start, part.step, parts);
         one.said_end = Some(part.end());
+        one.x_files_factor = Some(call.context.x_files_factor);
         one
     });
     Ok(percents.collect())
