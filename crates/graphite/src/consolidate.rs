@@ -65,7 +65,7 @@ fn consolidate_by_place(mut series: Vec<Series>, most: usize, context: &Context)
         narrow_by_place(one, range, most, context);
         // What lies beyond the end is not labelled, and so not shown.
         let shown = end.saturating_sub(one.start.millis()).div_euclid(one.step.millis()).saturating_add(1);
-        one.truncate(usize::try_from(shown).unwrap_or(0));
+        one.keep_first(usize::try_from(shown).unwrap_or(0));
     }
     series
 }

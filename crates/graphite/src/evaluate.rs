@@ -204,8 +204,12 @@ impl Evaluator<'_> {
         let Some(answer) = self.fetched.series(expression, range, &context.limits) else {
             return Err(self.note_missing(expression, Wanted::Points(selection()?), range));
         };
-        let series = answer?;
+        let mut series = answer?;
         self.count(&series, context)?;
+        if context.as_graphite_web() {
+            let factor = self.factor.get().unwrap_or(context.x_files_factor);
+            series.iter_mut().for_each(|one| one.x_files_factor = Some(factor));
+        }
         Ok(series)
     }
 

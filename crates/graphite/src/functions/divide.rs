@@ -168,6 +168,7 @@ fn percent_of(context: &Context, part: &Series, total: &Series) -> Result<Series
 fn on_last_grid(call: &Call<'_>, mut unknown: Series, before: &[Series]) -> Series {
     if let (true, Some(last)) = (call.context.as_graphite_web(), before.last()) {
         (unknown.start, unknown.step) = last.grid();
+        unknown.said_end = Some(last.end());
     }
     unknown
 }
@@ -201,7 +202,8 @@ fn percents_by_place(
         }
         let name = format!("asPercent({},{total_name})", part.name);
         let mut one = Series::new(name, part.start, part.step, parts);
-        one.keep_until(part.end());
+        one.said_end = Some(part.end());
+        one.x_files_factor = Some(call.context.x_files_factor);
         one
     });
     Ok(percents.collect())

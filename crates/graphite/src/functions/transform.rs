@@ -282,6 +282,7 @@ fn delay(call: &mut Call<'_>) -> Outcome {
         one.note("delay", steps.to_string());
         one.rename(format!("delay({},{steps})", one.name));
         if drops_all {
+            one.said_end = Some(one.end());
             one.set_values(Vec::new());
         }
         let values = one.values_mut();
