@@ -1,8 +1,8 @@
 //! Bringing series of different steps and starts onto one grid, by time.
 //!
 //! The step of the grid is the least common multiple of the steps; a bucket holds the values of `[t, t + step)`, and a series
-//! of a finer step is consolidated into it in its own way. Graphite pairs values by their place in the list; pairing by
-//! time is the same where series begin together, and right where they do not.
+//! of a finer step is consolidated into it in its own way. graphite-web pairs values by their place in the list, which is the
+//! same where series begin together, and wrong where they do not; it is done when its answers are wanted.
 
 use std::borrow::Cow;
 
@@ -21,6 +21,8 @@ pub(crate) struct Grid {
     pub start: Timestamp,
     pub step: Step,
     pub len: usize,
+    /// The end that graphite-web gives to what stands on it; only its own grids have one.
+    stated_end: Option<Timestamp>,
 }
 
 impl Grid {
@@ -31,6 +33,9 @@ impl Grid {
         series: impl Iterator<Item = &'s Series> + Clone,
         context: &Context,
     ) -> Result<Option<Self>, EvalError> {
+        if context.as_graphite_web() {
+            return Ok(Self::by_index(series));
+        }
         let varying = series.clone().filter(|one| !one.constant);
         let grid = match Self::covering(varying) {
             Some(grid) => Some(grid),
@@ -67,16 +72,45 @@ impl Grid {
         if let (true, Some(aside)) = (all.clone().all(|one| one.step == step), phase) {
             let start = start.offset(-aside).align_down(step).offset(aside);
             let len = TimeRange::new(start.offset(-aside), end.offset(-aside)).slots(step);
-            return Some(Self { start, step, len });
+            return Some(Self { start, step, len, stated_end: None });
         }
         // A bucket that the window cuts off would hold the finer series alone.
         let start = if start.align_up(step) < end { start.align_up(step) } else { start.align_down(step) };
         let len = TimeRange::new(start, end).slots(step);
-        Some(Self { start, step, len })
+        Some(Self { start, step, len, stated_end: None })
+    }
+
+    /// graphite-web's grid: its start is the earliest, its step any multiple of all, its length the longest list.
+    fn by_index<'s>(series: impl Iterator<Item = &'s Series> + Clone) -> Option<Self> {
+        let start = series.clone().map(|one| one.start).min()?;
+        let end = series.clone().map(Series::end_as_stated).max()?;
+        let step = series.clone().map(|one| one.step).reduce(least_common_multiple)?;
+        let len = series.map(|one| one.len().div_ceil(values_per_point(one, step))).max()?;
+        let partial = end.millis().saturating_sub(start.millis()).rem_euclid(step.millis());
+        Some(Self { start, step, len, stated_end: Some(end.offset(-partial)) })
+    }
+
+    /// That of a series.
+    pub(crate) fn like(series: &Series) -> Self {
+        Self { start: series.start, step: series.step, len: series.len(), stated_end: None }
+    }
+
+    /// A series of values on this grid.
+    pub(crate) fn series(&self, name: String, values: Vec<f64>) -> Series {
+        let mut series = Series::new(name, self.start, self.step, values);
+        series.stated_end = self.stated_end;
+        series
     }
 
     /// The values of a series on this grid.
     pub(crate) fn column<'s>(&self, series: &'s Series, context: &Context) -> Cow<'s, [f64]> {
+        if self.stated_end.is_some() {
+            let mut column = in_chunks(series, values_per_point(series, self.step), context);
+            if column.len() < self.len {
+                column.to_mut().resize(self.len, f64::NAN);
+            }
+            return column;
+        }
         if series.start == self.start && series.step == self.step && series.len() == self.len {
             return Cow::Borrowed(series.values());
         }
@@ -93,6 +127,21 @@ impl Grid {
         }
         Cow::Owned(column)
     }
+}
+
+/// How many values of a series make one of a step.
+fn values_per_point(series: &Series, step: Step) -> usize {
+    usize::try_from(step.millis() / series.step.millis()).unwrap_or(usize::MAX).max(1)
+}
+
+/// The values of a series, each so many made into one from the first value on, as graphite-web does it: what the last one
+/// lacks counts as missing.
+pub(crate) fn in_chunks<'s>(series: &'s Series, size: usize, context: &Context) -> Cow<'s, [f64]> {
+    if size <= 1 {
+        return Cow::Borrowed(series.values());
+    }
+    let bucketer = Bucketer::new(series, context);
+    Cow::Owned(series.values().chunks(size).map(|chunk| bucketer.consolidated(chunk, size as f64)).collect())
 }
 
 /// Makes one value of a series' values in a span of time.
@@ -132,6 +181,11 @@ impl<'s> Bucketer<'s> {
             return *single;
         }
         let slots = (until.millis().saturating_sub(from.millis()) as f64 / self.series.step.millis() as f64).max(1.0);
+        self.consolidated(bucket, slots)
+    }
+
+    /// One value of those in a bucket that has room for so many.
+    fn consolidated(&self, bucket: &[f64], slots: f64) -> f64 {
         if enough(bucket.iter().filter(|value| !value.is_nan()).count(), slots, self.x_files_factor) {
             self.how.apply(bucket)
         } else {

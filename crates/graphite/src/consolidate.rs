@@ -6,7 +6,7 @@
 
 use statline_series::{Step, TimeRange};
 
-use crate::align::Bucketer;
+use crate::align::{Bucketer, in_chunks};
 use crate::context::Context;
 use crate::series::Series;
 
@@ -14,6 +14,9 @@ use crate::series::Series;
 /// it. Series with few enough points are left alone.
 #[must_use]
 pub fn consolidate(series: Vec<Series>, context: &Context) -> Vec<Series> {
+    if context.as_graphite_web() {
+        return consolidate_as_graphite_web(series, context);
+    }
     let Some(most) = context.max_data_points.filter(|most| *most > 0) else { return series };
     series.into_iter().map(|one| consolidate_one(one, most, context)).collect()
 }
@@ -44,6 +47,44 @@ fn consolidate_one(mut series: Series, most: usize, context: &Context) -> Series
     series.step = width;
     series.set_values(values);
     series
+}
+
+/// graphite-web goes by the span of all series of a request, and shows nothing after the end that it has for a series; when no
+/// series has a value, it shows none of them.
+fn consolidate_as_graphite_web(mut series: Vec<Series>, context: &Context) -> Vec<Series> {
+    if series.iter().all(Series::is_empty) {
+        return Vec::new();
+    }
+    let start = series.iter().map(|one| one.start.millis()).min().unwrap_or_default();
+    let end = series.iter().map(|one| one.end_as_stated().millis()).max().unwrap_or_default();
+    for one in &mut series {
+        if let Some(most) = context.max_data_points.filter(|most| *most > 0) {
+            consolidate_late(one, most, end.saturating_sub(start), context);
+        }
+        let shown = one.end_as_stated().millis().saturating_sub(one.start.millis()).div_euclid(one.step.millis());
+        one.keep_first(usize::try_from(shown.saturating_add(1)).unwrap_or(0));
+    }
+    series
+}
+
+/// Moves the start to the next multiple of the new step and leaves out one value less than lie before it, so that each value
+/// is labelled one step late.
+fn consolidate_late(one: &mut Series, most: usize, span: i64, context: &Context) {
+    let (end, step) = (one.end_as_stated(), one.step.millis());
+    let points = usize::try_from(span / step + i64::from(span % step > 0)).unwrap_or(usize::MAX);
+    let values_per_point = if most == 1 { one.len() } else { points.div_ceil(most) };
+    let wide = i64::try_from(values_per_point).ok().and_then(|count| Step::from_millis(step.saturating_mul(count)));
+    let (Some(width), true) = (wide, most == 1 || points > most) else { return };
+    if most > 1 {
+        let start = one.start.millis();
+        let nudge = width.millis() + start.rem_euclid(step) - start.rem_euclid(width.millis());
+        one.drop_first(usize::try_from(nudge / step - 1).unwrap_or(0));
+        one.start = one.start.offset(nudge - (nudge / step - 1) * step);
+    }
+    let values = in_chunks(one, values_per_point, context).into_owned();
+    one.set_values(values);
+    one.step = width;
+    one.stated_end = Some(end);
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@
 //! and a later walk finds what depends on the data. Points and series are counted on the way.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use chrono_tz::Tz;
@@ -46,18 +46,37 @@ pub enum Progress {
 /// # Errors
 /// When the expression is wrong or the answer would break a limit; see [`EvalError`].
 pub fn evaluate(target: &Expr, context: &Context, fetched: &Fetched) -> Result<Progress, EvalError> {
+    evaluate_all(std::slice::from_ref(target), context, fetched)
+}
+
+/// Runs the targets of one request in their order, as graphite-web does: what one of them says about the xFilesFactor
+/// holds for those after it, and they share their stacks. Their series come in one list.
+///
+/// # Errors
+/// The first one that any of them has; see [`evaluate`].
+pub fn evaluate_all(targets: &[Expr], context: &Context, fetched: &Fetched) -> Result<Progress, EvalError> {
     let evaluator = Evaluator {
         fetched,
         missing: RefCell::default(),
         work: Cell::new(0),
         text_depth: Cell::new(0),
         stacks: RefCell::default(),
+        x_files_factor: Cell::new(context.x_files_factor),
+        prefetched: RefCell::default(),
     };
-    match evaluator.target(target, context) {
-        Ok(series) => Ok(Progress::Done(series)),
-        Err(Stop::Missing) => Ok(Progress::Fetch(evaluator.missing.into_inner())),
-        Err(Stop::Failed(error)) => Err(error),
+    if context.as_graphite_web() {
+        targets.iter().for_each(|target| evaluator.note_prefetched(target));
     }
+    let mut series = Vec::new();
+    let mut missing = false;
+    for target in targets {
+        match evaluator.target(target, context) {
+            Ok(list) => series.extend(list),
+            Err(Stop::Missing) => missing = true,
+            Err(Stop::Failed(error)) => return Err(error),
+        }
+    }
+    Ok(if missing { Progress::Fetch(evaluator.missing.into_inner()) } else { Progress::Done(series) })
 }
 
 /// What a target is known to need before anything has been fetched, each request once.
@@ -97,6 +116,10 @@ pub(crate) struct Evaluator<'a> {
     text_depth: Cell<usize>,
     /// How high `stacked` has made each stack so far, over each range.
     stacks: RefCell<HashMap<(String, TimeRange), Series>>,
+    /// The xFilesFactor that graphite-web has at the moment, since `setXFilesFactor` leaks.
+    x_files_factor: Cell<f64>,
+    /// What graphite-web fetches: arguments by position. It finds nothing for those by keyword unless they are there too.
+    prefetched: RefCell<HashSet<String>>,
 }
 
 impl Evaluator<'_> {
@@ -136,6 +159,7 @@ impl Evaluator<'_> {
         if missing {
             return Err(Stop::Missing);
         }
+        let context = &self.surroundings(context);
         self.run(Call { function, expression: expr.source(), arguments, context, evaluator: self })
     }
 
@@ -144,6 +168,7 @@ impl Evaluator<'_> {
         for series in &mut yielded {
             cut_name(&mut series.name);
             cut_name(&mut series.path_expression);
+            self.settle(series, call.context);
         }
         self.count(&yielded, call.context)?;
         Ok(yielded)
@@ -157,12 +182,50 @@ impl Evaluator<'_> {
         context: &Context,
     ) -> Outcome {
         let range = context.range();
-        let Some(answer) = self.fetched.series(expression, range, &context.limits) else {
+        if context.as_graphite_web() && !self.prefetched.borrow().contains(expression) {
+            return Ok(Vec::new());
+        }
+        let Some(answer) = self.fetched.series(expression, range, context) else {
             return Err(self.note_missing(expression, Wanted::Points(selection()?), range));
         };
-        let series = answer?;
+        let mut series = answer?;
+        let context = &self.surroundings(context);
+        series.iter_mut().for_each(|one| self.settle(one, context));
         self.count(&series, context)?;
         Ok(series)
+    }
+
+    /// The context with what has leaked into it.
+    fn surroundings(&self, context: &Context) -> Context {
+        if context.as_graphite_web() {
+            Context { x_files_factor: self.x_files_factor.get(), ..*context }
+        } else {
+            *context
+        }
+    }
+
+    /// Gives a new series the xFilesFactor of the moment, which graphite-web keeps from then on.
+    fn settle(&self, series: &mut Series, context: &Context) {
+        if context.as_graphite_web() && series.x_files_factor.is_none() {
+            series.x_files_factor = Some(context.x_files_factor);
+        }
+    }
+
+    /// Notes the paths and selections that graphite-web finds in a target before it evaluates it.
+    fn note_prefetched(&self, target: &Expr) {
+        let mut waiting = vec![target];
+        while let Some(expr) = waiting.pop() {
+            match &expr.kind {
+                ExprKind::Path(path) => {
+                    self.prefetched.borrow_mut().insert(path.clone());
+                }
+                ExprKind::Call(call) if call.name == "seriesByTag" => {
+                    self.prefetched.borrow_mut().insert(expr.source().to_owned());
+                }
+                ExprKind::Call(call) => waiting.extend(&call.arguments),
+                _ => {}
+            }
+        }
     }
 
     fn note_missing(&self, expression: &str, wanted: Wanted, range: TimeRange) -> Stop {
@@ -191,6 +254,7 @@ impl Evaluator<'_> {
         for text in texts {
             let target =
                 parse_with(text, &reading).map_err(|error| unusable(format!("{text:?} is not a target: {error}")))?;
+            self.note_prefetched(&target);
             match self.target(&target, context) {
                 Ok(series) => lists.push(series),
                 Err(Stop::Missing) => missing = true,
@@ -265,6 +329,11 @@ impl Call<'_> {
     /// Evaluates targets that were made out of names, a list each.
     pub(crate) fn evaluate_texts(&self, texts: &[String]) -> Result<Vec<Vec<Series>>, Stop> {
         self.evaluator.texts(self.function.name, texts, self.context)
+    }
+
+    /// Lets an xFilesFactor leak into what is evaluated after this call, where graphite-web's answers are wanted.
+    pub(crate) fn leak_x_files_factor(&self, factor: f64) {
+        self.evaluator.x_files_factor.set(factor);
     }
 
     /// How high the target has made a stack over this range.

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use statline_series::{Kind, Matcher, PathPattern, SeriesKey, Sketch, Step, TimeRange, Timestamp, Values};
 
-use crate::context::Limits;
+use crate::context::{Context, Limits};
 use crate::error::EvalError;
 use crate::series::Series;
 
@@ -179,12 +179,14 @@ impl Fetched {
         &self,
         expression: &str,
         range: TimeRange,
-        limits: &Limits,
+        context: &Context,
     ) -> Option<Result<Vec<Series>, EvalError>> {
         let columns = find(&self.points, expression, range)?;
+        // Whisper answers with one point at least.
+        let least = usize::from(context.as_graphite_web());
         Some(
-            check_size(columns, range, limits)
-                .map(|()| columns.iter().map(|column| column.series(expression, range)).collect()),
+            check_size(columns, range, &context.limits)
+                .map(|()| columns.iter().map(|column| column.series(expression, range, least)).collect()),
         )
     }
 }
@@ -214,12 +216,12 @@ impl Column {
         Self { name, tags, kind: fetched.kind, start, step, values: Arc::new(values) }
     }
 
-    fn series(&self, expression: &str, range: TimeRange) -> Series {
+    fn series(&self, expression: &str, range: TimeRange, least: usize) -> Series {
         let mut series = Series::new(self.name.clone(), range.from.align_up(self.step), self.step, Vec::new());
         series.tags.clone_from(&self.tags);
         expression.clone_into(&mut series.path_expression);
         series.kind = self.kind;
-        let slots = range.slots(self.step);
+        let slots = range.slots(self.step).max(least);
         if series.start == self.start && slots == self.values.len() {
             series.share_values(Arc::clone(&self.values));
             return series;
@@ -263,7 +265,7 @@ fn regular(timestamps: &[Timestamp], values: &[f64]) -> (Timestamp, Step, Vec<f6
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{at, column};
+    use crate::testing::{at, column, context};
 
     fn request(from: i64, until: i64) -> FetchRequest {
         FetchRequest {
@@ -286,7 +288,7 @@ mod tests {
             let mut fetched = Fetched::default();
             let request = request(from, until);
             fetched.insert(&request, vec![column("a", 120, 10, &[1.0, 2.0, 3.0])]);
-            let series = fetched.series("a", request.range, &Limits::default()).unwrap().unwrap();
+            let series = fetched.series("a", request.range, &context()).unwrap().unwrap();
             assert_eq!(format!("{:?}", series[0].values()), format!("{expected:?}"), "({from}, {until}]");
             if !expected.is_empty() {
                 assert_eq!(series[0].start, at(start), "({from}, {until}]");
@@ -299,7 +301,7 @@ mod tests {
         let mut fetched = Fetched::default();
         let endless = FetchRequest { range: TimeRange::ALL, ..request(0, 0) };
         fetched.insert(&endless, vec![column("a", 120, 10, &[1.0])]);
-        let answer = fetched.series("a", endless.range, &Limits::default()).unwrap();
+        let answer = fetched.series("a", endless.range, &context()).unwrap();
         assert!(matches!(answer, Err(EvalError::TooManyPoints { .. })), "{answer:?}");
     }
 

@@ -66,7 +66,7 @@ mod testing;
 pub use consolidate::consolidate;
 pub use context::{Compat, Context, Limits};
 pub use error::{EvalError, ParseError};
-pub use evaluate::{Progress, evaluate, plan};
+pub use evaluate::{Progress, evaluate, evaluate_all, plan};
 pub use expr::{CallExpr, Expr, ExprKind, Number};
 pub use fetch::{Answer, FetchRequest, Fetched, FetchedSeries, FetchedSketches, Selection, Wanted};
 pub use parse::{MAX_DEPTH, MAX_TARGET_BYTES, Reading, parse, parse_with};

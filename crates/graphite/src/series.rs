@@ -30,6 +30,8 @@ pub struct Series {
     pub options: BTreeMap<&'static str, String>,
     /// Whether it is one value that holds everywhere, whatever its grid.
     pub(crate) constant: bool,
+    /// The end that graphite-web gives it, where that is not where its next value would be.
+    pub(crate) stated_end: Option<Timestamp>,
     values: Arc<Vec<f64>>,
 }
 
@@ -48,6 +50,7 @@ impl Series {
             step,
             options: BTreeMap::new(),
             constant: false,
+            stated_end: None,
             values: Arc::new(values),
         }
     }
@@ -88,6 +91,11 @@ impl Series {
         self.time_of(self.len())
     }
 
+    /// The end as graphite-web has it.
+    pub(crate) fn end_as_stated(&self) -> Timestamp {
+        self.stated_end.unwrap_or_else(|| self.end())
+    }
+
     /// Where its grid begins, and its spacing.
     pub(crate) const fn grid(&self) -> (Timestamp, Step) {
         (self.start, self.step)
@@ -106,6 +114,9 @@ impl Series {
 
     /// Puts other values on the same grid or another.
     pub(crate) fn set_values(&mut self, values: Vec<f64>) {
+        if values.len() != self.len() {
+            self.stated_end = None;
+        }
         self.values = Arc::new(values);
     }
 
@@ -140,6 +151,7 @@ impl Series {
     /// Leaves out all values but the first so many.
     pub(crate) fn keep_first(&mut self, count: usize) {
         if count < self.len() {
+            self.stated_end = None;
             self.values = Arc::new(self.values[..count].to_vec());
         }
     }

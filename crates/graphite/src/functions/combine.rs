@@ -9,7 +9,6 @@ use crate::arguments::{Literal, Param, ParamType};
 use crate::evaluate::{Call, Outcome};
 use crate::numbers::general;
 use crate::registry::{Function, Group};
-use crate::series::Series;
 
 const SERIES_LISTS: &[Param] = &[Param::required("seriesLists", ParamType::SeriesList).multiple()];
 
@@ -129,7 +128,7 @@ fn count(call: &mut Call<'_>) -> Outcome {
     }
     let Some(grid) = Grid::of(series.iter(), call.context)? else { return Ok(Vec::new()) };
     let name = format!("countSeries({})", aggregate::path_list(&series));
-    Ok(vec![Series::new(name, grid.start, grid.step, vec![series.len() as f64; grid.len])])
+    Ok(vec![grid.series(name, vec![series.len() as f64; grid.len])])
 }
 
 fn percentile_of_series(call: &mut Call<'_>) -> Outcome {
@@ -144,7 +143,7 @@ fn percentile_of_series(call: &mut Call<'_>) -> Outcome {
     let values = aggregate::rows(&columns, grid.len, |row| aggregate::percentile(row, percent, interpolate));
     let path = series.first().map_or("", |one| one.path_expression.as_str());
     let name = format!("percentileOfSeries({path},{})", general(percent));
-    let mut combined = Series::new(name, grid.start, grid.step, values);
+    let mut combined = grid.series(name, values);
     combined.kind = aggregate::common_kind(&series);
     Ok(vec![combined])
 }

@@ -60,7 +60,7 @@ fn zip(
         Grid::of([left, right].into_iter(), call.context)?.ok_or_else(|| call.unusable("there is nothing to pair"))?;
     let (lefts, rights) = (grid.column(left, call.context), grid.column(right, call.context));
     let values = lefts.iter().zip(rights.iter()).map(|(left, right)| apply(*left, *right)).collect();
-    Ok(Series::new(name, grid.start, grid.step, values))
+    Ok(grid.series(name, values))
 }
 
 fn quotient(left: f64, right: f64) -> f64 {
@@ -156,7 +156,7 @@ fn total_of(call: &Call<'_>, series: &[Series]) -> Result<Option<Series>, Stop> 
     let Some(grid) = Grid::of(series.iter(), call.context)? else { return Ok(None) };
     let columns: Vec<Cow<'_, [f64]>> = series.iter().map(|one| grid.column(one, call.context)).collect();
     let values = aggregate::fold(Consolidation::Sum, &columns, grid.len, 0.0);
-    let mut total = Series::new(format!("sumSeries({})", aggregate::path_list(series)), grid.start, grid.step, values);
+    let mut total = grid.series(format!("sumSeries({})", aggregate::path_list(series)), values);
     total.kind = aggregate::common_kind(series);
     Ok(Some(total))
 }

@@ -9,6 +9,7 @@ use crate::evaluate::{Call, Outcome};
 use crate::expr::Number;
 use crate::numbers::general;
 use crate::registry::{Function, Group};
+use crate::series::Series;
 
 const LIMIT: Param = Param::optional("limit", ParamType::IntOrInf).or(Literal::Number(Number::Float(f64::INFINITY)));
 
@@ -119,7 +120,11 @@ fn transform_null(call: &mut Call<'_>) -> Outcome {
             continue;
         }
         one.note("referenceSeries", "1");
-        let grid = Grid { start: one.start, step: one.step, len: one.len() };
+        if call.context.as_graphite_web() {
+            fill_by_index(one, &references, default);
+            continue;
+        }
+        let grid = Grid::like(one);
         for reference in &references {
             let known = grid.column(reference, call.context);
             for (value, known) in one.values_mut().iter_mut().zip(known.iter()) {
@@ -130,6 +135,20 @@ fn transform_null(call: &mut Call<'_>) -> Outcome {
         }
     }
     Ok(series)
+}
+
+/// graphite-web's way: values and references are paired by their place in the list; of references that are longer than the
+/// series, the values at their end take the places of those at its beginning.
+fn fill_by_index(one: &mut Series, references: &[Series], default: f64) {
+    let longest = references.iter().map(Series::len).max().unwrap_or(0).max(one.len());
+    let too_long = longest - one.len();
+    let is_known = |place: usize| references.iter().any(|one| one.values().get(place).is_some_and(|value| !value.is_nan()));
+    let filled = (too_long..longest).map(|place| match one.values().get(place) {
+        Some(value) if !value.is_nan() => *value,
+        _ if is_known(place) => default,
+        _ => f64::NAN,
+    });
+    one.set_values(filled.collect());
 }
 
 #[cfg(test)]

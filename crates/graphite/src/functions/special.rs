@@ -89,7 +89,11 @@ pub(super) fn flat_line(name: String, value: f64, context: &Context) -> Series {
     let half = context.until.millis().saturating_sub(context.from.millis()) / 2;
     let step = Step::from_millis(half - half % 1000).unwrap_or(Step::SECOND);
     let mut line = Series::new(name, context.from, step, vec![value; 3]);
-    line.constant = true;
+    if context.as_graphite_web() {
+        line.stated_end = Some(context.until);
+    } else {
+        line.constant = true;
+    }
     line
 }
 
@@ -137,6 +141,7 @@ fn fallback(call: &mut Call<'_>) -> Outcome {
 
 fn set_x_files_factor(call: &mut Call<'_>) -> Outcome {
     let factor = call.arguments.number(1).unwrap_or(0.0);
+    call.leak_x_files_factor(factor);
     each(call, |one| {
         one.x_files_factor = Some(factor);
         one.note("xFilesFactor", repr(factor));
