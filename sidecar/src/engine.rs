@@ -147,6 +147,11 @@ impl Engine {
         .await
     }
 
+    /// Brings the series of an answer to at most as many points as are asked for.
+    pub fn consolidate(&self, series: Vec<Series>, window: &Window) -> Vec<Series> {
+        statline_graphite::consolidate(series, &self.context(window))
+    }
+
     /// Answers a question when it is its turn, within the time that a question may take, and counts how it went.
     ///
     /// The permit goes along with the work: a question that nobody waits for any more still counts while it is computed.

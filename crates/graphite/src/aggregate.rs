@@ -38,9 +38,9 @@ pub(crate) fn combine(
 ) -> Result<Option<Series>, EvalError> {
     let Some(grid) = Grid::of(series.iter(), context)? else { return Ok(None) };
     let stem = function.strip_suffix("Series").unwrap_or(function);
-    let own_factor = series.iter().find_map(|one| one.x_files_factor);
-    // graphite-web goes by what the request says, not by what its series say.
-    let factor = if context.as_graphite_web() { x_files_factor } else { x_files_factor.or(own_factor) };
+    // In graphite-web the request has a factor, not the series.
+    let own_factor = series.iter().find_map(|one| one.x_files_factor).filter(|_| !context.as_graphite_web());
+    let factor = x_files_factor.or(own_factor);
     let columns: Vec<Cow<'_, [f64]>> = series.iter().map(|one| grid.column(one, context)).collect();
     let values = fold(how, &columns, grid.len, factor.unwrap_or(context.x_files_factor));
     let mut combined = grid.series(format!("{stem}Series({})", path_list(series)), values);

@@ -21,8 +21,8 @@ pub(crate) struct Grid {
     pub start: Timestamp,
     pub step: Step,
     pub len: usize,
-    /// The end that graphite-web gives to what stands on it; only its own grids have one.
-    stated_end: Option<Timestamp>,
+    /// As graphite-web has it: values are paired by their place in the list, and the grid ends where it says.
+    paired_by_place: Option<Timestamp>,
 }
 
 impl Grid {
@@ -33,13 +33,10 @@ impl Grid {
         series: impl Iterator<Item = &'s Series> + Clone,
         context: &Context,
     ) -> Result<Option<Self>, EvalError> {
-        if context.as_graphite_web() {
-            return Ok(Self::by_index(series));
-        }
-        let varying = series.clone().filter(|one| !one.constant);
-        let grid = match Self::covering(varying) {
-            Some(grid) => Some(grid),
-            None => Self::covering(series),
+        let grid = if context.as_graphite_web() {
+            Self::by_place(series)
+        } else {
+            Self::covering(series.clone().filter(|one| !one.constant)).or_else(|| Self::covering(series))
         };
         match grid {
             Some(grid) if grid.len > context.limits.max_points => {
@@ -72,47 +69,46 @@ impl Grid {
         if let (true, Some(aside)) = (all.clone().all(|one| one.step == step), phase) {
             let start = start.offset(-aside).align_down(step).offset(aside);
             let len = TimeRange::new(start.offset(-aside), end.offset(-aside)).slots(step);
-            return Some(Self { start, step, len, stated_end: None });
+            return Some(Self { start, step, len, paired_by_place: None });
         }
         // A bucket that the window cuts off would hold the finer series alone.
         let start = if start.align_up(step) < end { start.align_up(step) } else { start.align_down(step) };
         let len = TimeRange::new(start, end).slots(step);
-        Some(Self { start, step, len, stated_end: None })
+        Some(Self { start, step, len, paired_by_place: None })
     }
 
-    /// graphite-web's grid: its start is the earliest, its step any multiple of all, its length the longest list.
-    fn by_index<'s>(series: impl Iterator<Item = &'s Series> + Clone) -> Option<Self> {
+    /// The grid of graphite-web: from the first start to the last end, whatever is there when.
+    fn by_place<'s>(series: impl Iterator<Item = &'s Series> + Clone) -> Option<Self> {
         let start = series.clone().map(|one| one.start).min()?;
-        let end = series.clone().map(Series::end_as_stated).max()?;
+        let end = series.clone().map(Series::end).max()?;
         let step = series.clone().map(|one| one.step).reduce(least_common_multiple)?;
-        let len = series.map(|one| one.len().div_ceil(values_per_point(one, step))).max()?;
-        let partial = end.millis().saturating_sub(start.millis()).rem_euclid(step.millis());
-        Some(Self { start, step, len, stated_end: Some(end.offset(-partial)) })
+        let len = series.map(|one| one.len().div_ceil(steps(step, one.step))).max()?;
+        let over = end.millis().saturating_sub(start.millis()).rem_euclid(step.millis());
+        Some(Self { start, step, len, paired_by_place: Some(end.offset(-over)) })
     }
 
-    /// That of a series.
+    /// The grid of a series.
     pub(crate) fn like(series: &Series) -> Self {
-        Self { start: series.start, step: series.step, len: series.len(), stated_end: None }
+        Self { start: series.start, step: series.step, len: series.len(), paired_by_place: None }
     }
 
-    /// A series of values on this grid.
+    /// A series on this grid.
     pub(crate) fn series(&self, name: String, values: Vec<f64>) -> Series {
         let mut series = Series::new(name, self.start, self.step, values);
-        series.stated_end = self.stated_end;
+        series.said_end = self.paired_by_place;
         series
     }
 
     /// The values of a series on this grid.
     pub(crate) fn column<'s>(&self, series: &'s Series, context: &Context) -> Cow<'s, [f64]> {
-        if self.stated_end.is_some() {
-            let mut column = in_chunks(series, values_per_point(series, self.step), context);
-            if column.len() < self.len {
-                column.to_mut().resize(self.len, f64::NAN);
-            }
-            return column;
-        }
-        if series.start == self.start && series.step == self.step && series.len() == self.len {
+        let is_in_place = series.start == self.start || self.paired_by_place.is_some();
+        if is_in_place && series.step == self.step && series.len() == self.len {
             return Cow::Borrowed(series.values());
+        }
+        if self.paired_by_place.is_some() {
+            let mut column = Bucketer::new(series, context).by_place(steps(self.step, series.step));
+            column.resize(self.len, f64::NAN);
+            return Cow::Owned(column);
         }
         if series.constant {
             return Cow::Owned(vec![series.values().first().copied().unwrap_or(f64::NAN); self.len]);
@@ -127,21 +123,6 @@ impl Grid {
         }
         Cow::Owned(column)
     }
-}
-
-/// How many values of a series make one of a step.
-fn values_per_point(series: &Series, step: Step) -> usize {
-    usize::try_from(step.millis() / series.step.millis()).unwrap_or(usize::MAX).max(1)
-}
-
-/// The values of a series, each so many made into one from the first value on, as graphite-web does it: what the last one
-/// lacks counts as missing.
-pub(crate) fn in_chunks<'s>(series: &'s Series, size: usize, context: &Context) -> Cow<'s, [f64]> {
-    if size <= 1 {
-        return Cow::Borrowed(series.values());
-    }
-    let bucketer = Bucketer::new(series, context);
-    Cow::Owned(series.values().chunks(size).map(|chunk| bucketer.consolidated(chunk, size as f64)).collect())
 }
 
 /// Makes one value of a series' values in a span of time.
@@ -173,6 +154,22 @@ impl<'s> Bucketer<'s> {
         start..index(until).max(start)
     }
 
+    /// One value of each so many, the last ones being fewer.
+    pub(crate) fn by_place(&self, values_per_point: usize) -> Vec<f64> {
+        if values_per_point == 1 {
+            return self.series.values().to_vec();
+        }
+        #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
+        let slots = values_per_point as f64;
+        let buckets = self.series.values().chunks(values_per_point);
+        buckets
+            .map(|bucket| {
+                let present = bucket.iter().filter(|value| !value.is_nan()).count();
+                if enough(present, slots, self.x_files_factor) { self.how.apply(bucket) } else { f64::NAN }
+            })
+            .collect()
+    }
+
     /// The values in `[from, until)`, consolidated in the way that the target or the series' kind says.
     #[expect(clippy::cast_precision_loss, reason = "counts and steps are far below 2^52")]
     pub(crate) fn value(&self, from: Timestamp, until: Timestamp) -> f64 {
@@ -181,11 +178,6 @@ impl<'s> Bucketer<'s> {
             return *single;
         }
         let slots = (until.millis().saturating_sub(from.millis()) as f64 / self.series.step.millis() as f64).max(1.0);
-        self.consolidated(bucket, slots)
-    }
-
-    /// One value of those in a bucket that has room for so many.
-    fn consolidated(&self, bucket: &[f64], slots: f64) -> f64 {
         if enough(bucket.iter().filter(|value| !value.is_nan()).count(), slots, self.x_files_factor) {
             self.how.apply(bucket)
         } else {
@@ -198,6 +190,11 @@ impl<'s> Bucketer<'s> {
 #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
 pub(crate) fn enough(present: usize, slots: f64, x_files_factor: f64) -> bool {
     present > 0 && present as f64 / slots >= x_files_factor
+}
+
+/// How many of the finer steps the coarser one, a multiple of it, has.
+fn steps(coarse: Step, fine: Step) -> usize {
+    usize::try_from(coarse.millis() / fine.millis()).unwrap_or(usize::MAX).max(1)
 }
 
 fn least_common_multiple(left: Step, right: Step) -> Step {

@@ -4,18 +4,20 @@
 //! jitters as the window moves. A bucket cut off by the start of the window is left out for the same reason; the
 //! newest one is shown as far as it goes.
 
-use statline_series::{Step, TimeRange};
+use statline_series::{Step, TimeRange, Timestamp};
 
-use crate::align::{Bucketer, in_chunks};
+use crate::align::Bucketer;
 use crate::context::Context;
 use crate::series::Series;
 
 /// Brings each series to at most `context.max_data_points` points: as `consolidateBy` says, else as the series' kind has
 /// it. Series with few enough points are left alone.
+///
+/// As graphite-web has it, all series of an answer count together: give it those of all targets.
 #[must_use]
 pub fn consolidate(series: Vec<Series>, context: &Context) -> Vec<Series> {
     if context.as_graphite_web() {
-        return consolidate_as_graphite_web(series, context);
+        return consolidate_by_place(series, context);
     }
     let Some(most) = context.max_data_points.filter(|most| *most > 0) else { return series };
     series.into_iter().map(|one| consolidate_one(one, most, context)).collect()
@@ -49,19 +51,20 @@ fn consolidate_one(mut series: Series, most: usize, context: &Context) -> Series
     series
 }
 
-/// graphite-web goes by the span of all series of a request, and shows nothing after the end that it has for a series; when no
-/// series has a value, it shows none of them.
-fn consolidate_as_graphite_web(mut series: Vec<Series>, context: &Context) -> Vec<Series> {
+/// graphite-web goes by the span of all series of an answer, and shows nothing after the end that it has for a series; when
+/// no series has a value, it shows none of them.
+fn consolidate_by_place(mut series: Vec<Series>, context: &Context) -> Vec<Series> {
     if series.iter().all(Series::is_empty) {
         return Vec::new();
     }
     let start = series.iter().map(|one| one.start.millis()).min().unwrap_or_default();
-    let end = series.iter().map(|one| one.end_as_stated().millis()).max().unwrap_or_default();
+    let end = series.iter().map(|one| one.end().millis()).max().unwrap_or_default();
     for one in &mut series {
+        let own_end = one.end();
         if let Some(most) = context.max_data_points.filter(|most| *most > 0) {
             consolidate_late(one, most, end.saturating_sub(start), context);
         }
-        let shown = one.end_as_stated().millis().saturating_sub(one.start.millis()).div_euclid(one.step.millis());
+        let shown = own_end.millis().saturating_sub(one.start.millis()).div_euclid(one.step.millis());
         one.keep_first(usize::try_from(shown.saturating_add(1)).unwrap_or(0));
     }
     series
@@ -70,21 +73,20 @@ fn consolidate_as_graphite_web(mut series: Vec<Series>, context: &Context) -> Ve
 /// Moves the start to the next multiple of the new step and leaves out one value less than lie before it, so that each value
 /// is labelled one step late.
 fn consolidate_late(one: &mut Series, most: usize, span: i64, context: &Context) {
-    let (end, step) = (one.end_as_stated(), one.step.millis());
+    let step = one.step.millis();
     let points = usize::try_from(span / step + i64::from(span % step > 0)).unwrap_or(usize::MAX);
     let values_per_point = if most == 1 { one.len() } else { points.div_ceil(most) };
     let wide = i64::try_from(values_per_point).ok().and_then(|count| Step::from_millis(step.saturating_mul(count)));
     let (Some(width), true) = (wide, most == 1 || points > most) else { return };
     if most > 1 {
-        let start = one.start.millis();
-        let nudge = width.millis() + start.rem_euclid(step) - start.rem_euclid(width.millis());
+        let at = one.start.millis();
+        let nudge = width.millis() + at.rem_euclid(step) - at.rem_euclid(width.millis());
         one.drop_first(usize::try_from(nudge / step - 1).unwrap_or(0));
-        one.start = one.start.offset(nudge - (nudge / step - 1) * step);
+        one.start = Timestamp::from_millis(at.saturating_add(nudge));
     }
-    let values = in_chunks(one, values_per_point, context).into_owned();
+    let values = Bucketer::new(one, context).by_place(values_per_point);
     one.set_values(values);
     one.step = width;
-    one.stated_end = Some(end);
 }
 
 #[cfg(test)]

@@ -41,7 +41,14 @@ fn first_path(name: &str) -> Cow<'_, str> {
         rest = inner.trim_start();
     }
     let path = &rest[..path_length(rest)];
-    if path.is_empty() { Cow::Borrowed(name) } else { Cow::Borrowed(path) }
+    if path.is_empty() || is_literal(path) { Cow::Borrowed(name) } else { Cow::Borrowed(path) }
+}
+
+/// Whether a word is a number or a keyword, and so no path.
+fn is_literal(word: &str) -> bool {
+    let is_number =
+        word.starts_with(|first: char| first == '-' || first.is_ascii_digit()) && word.parse::<f64>().is_ok();
+    is_number || ["true", "false", "none", "inf"].iter().any(|keyword| word.eq_ignore_ascii_case(keyword))
 }
 
 /// What follows `name(`, if the text begins so.
@@ -86,6 +93,9 @@ mod tests {
             ("sumSeries(seriesByTag('a.b=c'))", 0, "sumSeries(seriesByTag('a"),
             ("how (very) odd)", 0, "very"),
             (")", 0, ")"),
+            ("sumSeries(constantLine(7.5))", -1, "5))"),
+            ("scale(7,10)", 0, "scale(7,10)"),
+            ("scale(7.x,10)", 1, "x"),
             ("plain words", 0, "plain words"),
         ] {
             let one = series(name, 0, 60, &[]);

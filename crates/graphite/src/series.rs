@@ -28,10 +28,10 @@ pub struct Series {
     pub step: Step,
     /// How it is to be drawn: `color`, `alpha`, `lineWidth` and so on, as Graphite names them.
     pub options: BTreeMap<&'static str, String>,
+    /// Where graphite-web says that it ends, when that is not where its last value does.
+    pub(crate) said_end: Option<Timestamp>,
     /// Whether it is one value that holds everywhere, whatever its grid.
     pub(crate) constant: bool,
-    /// The end that graphite-web gives it, where that is not where its next value would be.
-    pub(crate) stated_end: Option<Timestamp>,
     values: Arc<Vec<f64>>,
 }
 
@@ -49,8 +49,8 @@ impl Series {
             start,
             step,
             options: BTreeMap::new(),
+            said_end: None,
             constant: false,
-            stated_end: None,
             values: Arc::new(values),
         }
     }
@@ -85,15 +85,10 @@ impl Series {
         self.start.offset(self.step.millis().saturating_mul(i64::try_from(index).unwrap_or(i64::MAX)))
     }
 
-    /// The instant at which the next value would be.
+    /// The instant at which the next value would be, or that graphite-web takes for it.
     #[must_use]
     pub fn end(&self) -> Timestamp {
-        self.time_of(self.len())
-    }
-
-    /// The end as graphite-web has it.
-    pub(crate) fn end_as_stated(&self) -> Timestamp {
-        self.stated_end.unwrap_or_else(|| self.end())
+        self.said_end.unwrap_or_else(|| self.time_of(self.len()))
     }
 
     /// Where its grid begins, and its spacing.
@@ -115,7 +110,7 @@ impl Series {
     /// Puts other values on the same grid or another.
     pub(crate) fn set_values(&mut self, values: Vec<f64>) {
         if values.len() != self.len() {
-            self.stated_end = None;
+            self.said_end = None;
         }
         self.values = Arc::new(values);
     }
@@ -151,7 +146,7 @@ impl Series {
     /// Leaves out all values but the first so many.
     pub(crate) fn keep_first(&mut self, count: usize) {
         if count < self.len() {
-            self.stated_end = None;
+            self.said_end = None;
             self.values = Arc::new(self.values[..count].to_vec());
         }
     }

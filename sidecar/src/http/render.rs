@@ -35,7 +35,9 @@ async fn answer(shared: &Shared, params: &Params) -> Result<String, QueryError> 
             limits.max_targets
         )));
     }
-    let window = window(params, clock::now(), limits.compat)?;
+    let mut window = window(params, clock::now(), limits.compat)?;
+    let is_as_graphite_web = window.compat.unwrap_or(limits.compat) == Compat::GraphiteWeb;
+    let max_data_points = window.max_data_points.take_if(|_| is_as_graphite_web);
     // Targets of one request are evaluated side by side, and answered in their order.
     let answers = stream::iter(targets)
         .map(|target| {
@@ -54,6 +56,10 @@ async fn answer(shared: &Shared, params: &Params) -> Result<String, QueryError> 
             )));
         }
         series.extend(answer);
+    }
+    // There, buckets are counted from the first value of all targets.
+    if is_as_graphite_web {
+        series = shared.engine.consolidate(series, &Window { max_data_points, ..window });
     }
     let skip_empty = params.has("noNullPoints");
     tokio::task::spawn_blocking(move || json::render(&series, skip_empty))

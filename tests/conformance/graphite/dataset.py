@@ -24,14 +24,14 @@ class Series:
     values: tuple[float | None, ...]
 
 
-def _series(name: str, step: int, length: int, value: object, *, late: int = 0, gap: float = 0.0, only: int | None = None) -> Series:
-    """Make a series of `length` seconds up to END; its first `late` steps, those after `only` and some others are missing."""
+def _series(name: str, step: int, length: int, value: object, *, late: int = 0, gap: float = 0.0) -> Series:
+    """Make a series of `length` seconds up to END; its first `late` steps, and some others, are missing."""
     chance = random.Random(name)
     start = END - length + step
     values: list[float | None] = []
     for index in range(length // step):
         seconds = start + index * step
-        missing = index < late or (only is not None and index >= only) or chance.random() < gap
+        missing = index < late or chance.random() < gap
         values.append(None if missing else value(seconds, chance))  # type: ignore[operator]
     return Series(name, step, start, tuple(values))
 
@@ -66,7 +66,8 @@ def dataset() -> tuple[Series, ...]:
         _series("min.db.size", minute, 3 * DAY, _wave(1.5e12, 2e11, DAY, 1e9)),
         _series("min.db.tiny", minute, 3 * DAY, _wave(3e-9, 2e-9, HOUR, 1e-9)),
         _series("min.db.level", minute, 3 * DAY, _wave(0, 10, 3 * HOUR, 1)),
-        _series("min.db.none", minute, 10 * DAY, _wave(0, 1, HOUR, 1), only=1),
+        # There since long ago and until later, with nothing in between.
+        Series("min.db.none", minute, END - 9 * DAY, (1.0, *(None,) * (9 * DAY // minute + 99), 1.0)),
         _series("min.db.flat", minute, 3 * DAY, lambda seconds, chance: 7.0),
         _series("min.db.late", minute, 3 * DAY, _wave(5, 2, HOUR, 1), late=3 * DAY // minute - 40),
         _series("five.load.short", five, 9 * DAY, _wave(2, 1, DAY, 0.5)),

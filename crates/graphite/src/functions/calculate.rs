@@ -3,8 +3,10 @@
 use chrono_tz::Tz;
 use statline_series::{Consolidation, Kind, Step, Timestamp};
 
+use super::preview::end_in_graphite_web;
 use super::{SERIES_LIST, special};
 use crate::arguments::{Literal, Param, ParamType};
+use crate::context::Context;
 use crate::evaluate::{Call, Outcome};
 use crate::expr::Number;
 use crate::numbers::{general, repr};
@@ -113,7 +115,13 @@ fn n_percentile(call: &mut Call<'_>) -> Outcome {
         one.note("nPercentile", repr(percent));
         one.rename(format!("nPercentile({}, {})", one.name, general(percent)));
         one.kind = Kind::Untyped;
-        one.set_values(vec![value; one.len()]);
+        let count = if call.context.as_graphite_web() {
+            let span = end_in_graphite_web(&one, call.context).millis().saturating_sub(one.start.millis());
+            usize::try_from(span / one.step.millis()).unwrap_or(0)
+        } else {
+            one.len()
+        };
+        one.set_values(vec![value; count]);
         lines.push(one);
     }
     Ok(lines)
@@ -183,7 +191,7 @@ fn linear_regression(call: &mut Call<'_>) -> Outcome {
     let (shown_from, shown_until) = (shown(from, source.from), shown(until, source.until));
     let mut lines = Vec::new();
     for (mut one, source) in series.into_iter().zip(sources) {
-        let Some(fit) = Fit::of(&source) else { continue };
+        let Some(fit) = Fit::of(&source, call.context) else { continue };
         one.set_values((0..one.len()).map(|index| fit.at(one.time_of(index))).collect());
         one.note("linearRegressions", format!("{shown_from}, {shown_until}"));
         one.rename(format!("linearRegression({}, {shown_from}, {shown_until})", one.name));
@@ -194,38 +202,47 @@ fn linear_regression(call: &mut Call<'_>) -> Outcome {
     Ok(lines)
 }
 
-/// A straight line.
+/// A straight line over time in seconds.
 struct Fit {
-    /// Where the mean of the places is, in milliseconds, and the mean of the values.
+    /// A moment, and how high the line is at it.
     center: f64,
     height: f64,
-    /// By how much it rises in a millisecond.
+    /// By how much it rises in a second.
     slope: f64,
 }
 
 impl Fit {
     /// The line by least squares; `None` of fewer than two values.
-    fn of(series: &Series) -> Option<Self> {
+    fn of(series: &Series, context: &Context) -> Option<Self> {
         let present = || series.values().iter().enumerate().filter(|(_, value)| !value.is_nan());
-        let count = series.present() as f64;
-        let place = present().map(|(index, _)| index as f64).sum::<f64>() / count;
-        let height = present().map(|(_, value)| value).sum::<f64>() / count;
+        let count = series.present();
+        if count < 2 {
+            return None;
+        }
+        let (start, step) = (series.start.millis() as f64 / 1000.0, series.step.millis() as f64 / 1000.0);
+        let places = present().map(|(index, _)| index as i128).sum::<i128>();
+        let values = present().map(|(_, value)| value).sum::<f64>();
+        if context.as_graphite_web() {
+            // Sums of whole numbers, and a height at the epoch: the last digits are lost, but they are in its names.
+            let squares = present().map(|(index, _)| (index as i128).pow(2)).sum::<i128>();
+            let products = present().map(|(index, value)| index as f64 * value).sum::<f64>();
+            let determinant = (count as i128 * squares - places * places) as f64;
+            let slope = (count as f64 * products - places as f64 * values) / determinant / step;
+            let height = (squares as f64 * values - products * places as f64) / determinant - slope * start;
+            return Some(Self { center: 0.0, height, slope });
+        }
+        let (place, height) = (places as f64 / count as f64, values / count as f64);
         let (mut squares, mut products) = (0.0, 0.0);
         for (index, value) in present() {
             let distance = index as f64 - place;
             squares += distance * distance;
             products += distance * (value - height);
         }
-        if squares == 0.0 || count < 2.0 {
-            return None;
-        }
-        let step = series.step.millis() as f64;
-        let center = series.start.millis() as f64 + place * step;
-        Some(Self { center, height, slope: products / squares / step })
+        Some(Self { center: start + place * step, height, slope: products / squares / step })
     }
 
     fn at(&self, instant: Timestamp) -> f64 {
-        self.height + self.slope * (instant.millis() as f64 - self.center)
+        self.height + self.slope * (instant.millis() as f64 / 1000.0 - self.center)
     }
 }
 

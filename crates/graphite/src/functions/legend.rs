@@ -139,7 +139,7 @@ fn cacti_style(call: &mut Call<'_>) -> Outcome {
     let room = |value: f64| {
         let whole = if value.is_nan() { 0.0 } else { value };
         let stands_for_none = value.is_nan() || value == 0.0;
-        shown(if stands_for_none { 3.0 } else { whole.trunc() }).chars().count() + 3
+        shown(if stands_for_none { 3.0 } else { whole.trunc() + 0.0 }).chars().count() + 3
     };
     let mut name_width = 0;
     let mut widths = [0_usize; 3];

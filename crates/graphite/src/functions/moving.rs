@@ -117,28 +117,43 @@ struct Preview {
 
 impl Preview {
     fn of(call: &mut Call<'_>) -> Result<Self, Stop> {
-        let mut millis = preview_millis(&call.arguments, call.context.step_hint);
+        let (series, millis) =
+            if call.context.as_graphite_web() { Self::in_graphite_web(call)? } else { Self::in_time(call)? };
+        let told = call.arguments.scalar(1).map(ToString::to_string).unwrap_or_default();
+        let shown = if call.arguments.text(1).is_some() { format!("\"{told}\"") } else { told.clone() };
+        Ok(Self { series, millis, shown, told })
+    }
+
+    /// Series from as far back as windows reach, by the coarsest step that they have there.
+    fn in_time(call: &mut Call<'_>) -> Result<(Vec<Series>, i64), Stop> {
+        let hint = call.context.step_hint;
+        let mut millis = preview_millis(&call.arguments, hint);
         let mut series = call.series(0);
         for _ in 0..MAX_ROUNDS {
-            let coarsest = series.iter().map(|one| one.step).max().unwrap_or(call.context.step_hint);
-            let needed = preview_millis(&call.arguments, coarsest);
+            // A line that holds everywhere has no step to speak of.
+            let steps = series.iter().filter(|one| !one.constant).map(|one| one.step);
+            let needed = preview_millis(&call.arguments, steps.max().unwrap_or(hint));
             if needed <= millis {
                 break;
             }
             millis = needed;
             series = call.series_over(0, &call.context.looking_back(millis))?;
         }
-        if call.context.as_graphite_web()
-            && let Some(points) = call.arguments.integer(1)
-            && let Some(coarsest) = series.iter().map(|one| one.step.millis()).max()
-            && points.saturating_mul(coarsest) < millis
-        {
-            millis = points.saturating_mul(coarsest);
-            series = call.series_over(0, &call.context.looking_back(millis))?;
+        Ok((series, millis))
+    }
+
+    /// graphite-web goes by the coarsest step that they have in the window itself.
+    fn in_graphite_web(call: &mut Call<'_>) -> Result<(Vec<Series>, i64), Stop> {
+        let assumed = preview_millis(&call.arguments, call.context.step_hint);
+        if call.arguments.integer(1).is_none() {
+            return Ok((call.series(0), assumed));
         }
-        let told = call.arguments.scalar(1).map(ToString::to_string).unwrap_or_default();
-        let shown = if call.arguments.text(1).is_some() { format!("\"{told}\"") } else { told.clone() };
-        Ok(Self { series, millis, shown, told })
+        let in_window = call.series_over(0, call.context)?;
+        let coarsest = in_window.iter().map(|one| one.step).max().unwrap_or(call.context.step_hint);
+        let millis = preview_millis(&call.arguments, coarsest);
+        let series =
+            if millis == assumed { call.series(0) } else { call.series_over(0, &call.context.looking_back(millis))? };
+        Ok((series, millis))
     }
 
     /// The window in points of a series; graphite-web knows windows of none.
@@ -182,7 +197,11 @@ fn exponential_moving_average(call: &mut Call<'_>) -> Outcome {
         smooth(&mut one, window, 2.0 / (length as f64 + 1.0), if is_compat { 0.0 } else { f64::NAN });
         if is_compat {
             // The mean that the first value starts from is shown too, so that each value is one step late.
-            drop_preview(&mut one, window.saturating_sub(1), preview.millis, call.context);
+            if window == 0 {
+                one.set_values(std::iter::once(0.0).chain(one.values().iter().copied()).collect());
+            }
+            let before = window.min(one.len()).saturating_sub(1);
+            drop_preview(&mut one, before, preview.millis, call.context);
         } else {
             drop_preview(&mut one, window, preview.millis, call.context);
         }

@@ -121,7 +121,7 @@ fn transform_null(call: &mut Call<'_>) -> Outcome {
         }
         one.note("referenceSeries", "1");
         if call.context.as_graphite_web() {
-            fill_by_index(one, &references, default);
+            fill_by_place(one, &references, default);
             continue;
         }
         let grid = Grid::like(one);
@@ -139,10 +139,11 @@ fn transform_null(call: &mut Call<'_>) -> Outcome {
 
 /// graphite-web's way: values and references are paired by their place in the list; of references that are longer than the
 /// series, the values at their end take the places of those at its beginning.
-fn fill_by_index(one: &mut Series, references: &[Series], default: f64) {
+fn fill_by_place(one: &mut Series, references: &[Series], default: f64) {
     let longest = references.iter().map(Series::len).max().unwrap_or(0).max(one.len());
     let too_long = longest - one.len();
-    let is_known = |place: usize| references.iter().any(|one| one.values().get(place).is_some_and(|value| !value.is_nan()));
+    let is_known =
+        |place: usize| references.iter().any(|one| one.values().get(place).is_some_and(|value| !value.is_nan()));
     let filled = (too_long..longest).map(|place| match one.values().get(place) {
         Some(value) if !value.is_nan() => *value,
         _ if is_known(place) => default,

@@ -89,11 +89,8 @@ pub(super) fn flat_line(name: String, value: f64, context: &Context) -> Series {
     let half = context.until.millis().saturating_sub(context.from.millis()) / 2;
     let step = Step::from_millis(half - half % 1000).unwrap_or(Step::SECOND);
     let mut line = Series::new(name, context.from, step, vec![value; 3]);
-    if context.as_graphite_web() {
-        line.stated_end = Some(context.until);
-    } else {
-        line.constant = true;
-    }
+    line.constant = true;
+    line.said_end = context.as_graphite_web().then_some(context.until);
     line
 }
 
