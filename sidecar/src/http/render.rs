@@ -35,14 +35,16 @@ async fn answer(shared: &Shared, params: &Params) -> Result<String, QueryError> 
             limits.max_targets
         )));
     }
-    let mut window = window(params, clock::now(), limits.compat)?;
-    let is_as_graphite_web = window.compat.unwrap_or(limits.compat) == Compat::GraphiteWeb;
-    let max_data_points = window.max_data_points.take_if(|_| is_as_graphite_web);
-    // Targets of one request are evaluated side by side, and answered in their order.
-    let answers = stream::iter(targets)
-        .map(|target| {
+    let window = window(params, clock::now(), limits.compat)?;
+    // Targets of one request are evaluated side by side, and answered in their order; as graphite-web, one by one.
+    let runs = match window.compat.unwrap_or(limits.compat) {
+        Compat::Statline => targets.into_iter().map(|target| vec![target]).collect(),
+        Compat::GraphiteWeb => vec![targets],
+    };
+    let answers = stream::iter(runs)
+        .map(|targets| {
             let (engine, window) = (shared.engine.clone(), window.clone());
-            async move { engine.graphite(&target, &window).await }
+            async move { engine.graphite_in_order(&targets, &window).await }
         })
         .buffered(limits.max_concurrent);
     futures::pin_mut!(answers);
@@ -56,10 +58,6 @@ async fn answer(shared: &Shared, params: &Params) -> Result<String, QueryError> 
             )));
         }
         series.extend(answer);
-    }
-    // There, buckets are counted from the first value of all targets.
-    if is_as_graphite_web {
-        series = shared.engine.consolidate(series, &Window { max_data_points, ..window });
     }
     let skip_empty = params.has("noNullPoints");
     tokio::task::spawn_blocking(move || json::render(&series, skip_empty))
