@@ -47,10 +47,10 @@ pub fn parse_with(text: &str, reading: &Reading) -> Result<Expr, ParseError> {
         return Err(ParseError::TooLong(text.len()));
     }
     let is_compat = reading.compat == Compat::GraphiteWeb;
-    let mut parser = Parser { source: text.into(), position: 0, depth: 0, keeps_escapes: is_compat };
-    let expr = parser.expression()?;
+    let mut parser = Parser { source: text.into(), position: 0, depth: 0, is_compat };
+    let expr = if is_compat { parser.longest_expression()? } else { parser.expression()? };
     parser.skip_space();
-    if parser.position < parser.source.len() {
+    if parser.position < parser.source.len() && !is_compat {
         return Err(parser.unexpected("the end of the target, or '|' and a function"));
     }
     template::expand(expr, reading)
@@ -60,8 +60,8 @@ struct Parser {
     source: Arc<str>,
     position: usize,
     depth: usize,
-    /// Whether quoted texts are taken as they stand.
-    keeps_escapes: bool,
+    /// Whether it reads as graphite-web does: quoted texts as they stand, and no call that has keyword arguments only.
+    is_compat: bool,
 }
 
 impl Parser {
@@ -81,23 +81,57 @@ impl Parser {
         self.pipes(first)
     }
 
-    fn pipes(&mut self, mut piped: Expr) -> Result<Expr, ParseError> {
-        loop {
-            let before_space = self.position;
-            self.skip_space();
-            if self.peek() != Some('|') {
-                self.position = before_space;
-                return Ok(piped);
+    /// What graphite-web makes of a target: as much of it as is one. A call with a mistake in it is a path of its name.
+    fn longest_expression(&mut self) -> Result<Expr, ParseError> {
+        self.skip_space();
+        let start = self.position;
+        let word = self.word(AN_EXPRESSION)?;
+        let word_end = self.position;
+        let mut longest = self.node(ExprKind::Path(word.clone()), start, 1)?;
+        if self.at_call() {
+            match self.call(word, start, Vec::new()) {
+                Ok(call) => longest = call,
+                Err(error @ ParseError::TooDeep { .. }) => return Err(error),
+                Err(_) => self.position = word_end,
             }
-            self.position += 1;
-            self.skip_space();
-            let start = self.position;
-            let word = self.word("a function to pipe into")?;
-            if !self.at_call() {
-                return Err(self.unexpected("'(' after the function piped into"));
-            }
-            piped = self.call(word, start, vec![piped])?;
         }
+        loop {
+            let end = self.position;
+            self.depth = 0;
+            match self.pipe(&longest) {
+                Ok(Some(piped)) => longest = piped,
+                Err(error @ ParseError::TooDeep { .. }) => return Err(error),
+                Ok(None) | Err(_) => {
+                    self.position = end;
+                    return Ok(longest);
+                }
+            }
+        }
+    }
+
+    fn pipes(&mut self, mut piped: Expr) -> Result<Expr, ParseError> {
+        while let Some(further) = self.pipe(&piped)? {
+            piped = further;
+        }
+        Ok(piped)
+    }
+
+    /// A call that an expression is piped into, if a `|` comes next.
+    fn pipe(&mut self, piped: &Expr) -> Result<Option<Expr>, ParseError> {
+        let before_space = self.position;
+        self.skip_space();
+        if self.peek() != Some('|') {
+            self.position = before_space;
+            return Ok(None);
+        }
+        self.position += 1;
+        self.skip_space();
+        let start = self.position;
+        let word = self.word("a function to pipe into")?;
+        if !self.at_call() {
+            return Err(self.unexpected("'(' after the function piped into"));
+        }
+        self.call(word, start, vec![piped.clone()]).map(Some)
     }
 
     /// Everything from a function's `(` on; its name was just read.
@@ -127,9 +161,13 @@ impl Parser {
 
     /// One argument or more, up to the `)`, which is left to be read.
     fn arguments(&mut self, call: &mut CallExpr, opened: usize) -> Result<(), ParseError> {
+        let piped = call.arguments.len();
         loop {
             self.skip_space();
             if let Some(keyword) = self.keyword() {
+                if self.is_compat && call.arguments.len() == piped {
+                    return Err(self.unexpected("an argument by position first"));
+                }
                 let value = self.argument()?;
                 call.keywords.push((keyword, value));
             } else if call.keywords.is_empty() {
@@ -197,7 +235,7 @@ impl Parser {
                 _ if follows == Some(quote) => true,
                 _ => return Ok(text),
             };
-            let stands_for_quote = is_escape && follows == Some(quote) && !self.keeps_escapes;
+            let stands_for_quote = is_escape && follows == Some(quote) && !self.is_compat;
             if !stands_for_quote {
                 text.push(character);
             }
@@ -370,6 +408,25 @@ mod tests {
         let compat = Reading { compat: Compat::GraphiteWeb, ..Reading::default() };
         let read = parse_with("f('it\\'s ''so''','\\d')", &compat).unwrap();
         assert_eq!(picture(&read), "f(<it\\'s ''so''> <\\d>)");
+    }
+
+    #[test]
+    fn graphite_web_reads_as_far_as_it_can() {
+        let compat = Reading { compat: Compat::GraphiteWeb, ..Reading::default() };
+        for (text, expected) in [
+            ("f(a))", "f(a)"),
+            ("f(a) b", "f(a)"),
+            ("a|b", "a"),
+            ("f(a)|g(1)|h(,)", "g(f(a) #1)"),
+            ("f(a", "f"),
+            ("f(g(a=1),b)", "f"),
+            ("constantLine(value=5)", "constantLine"),
+            ("a|f(x=1)", "a"),
+            ("f(a,x=1)", "f(a x=#1)"),
+        ] {
+            assert_eq!(picture(&parse_with(text, &compat).unwrap()), expected, "{text}");
+        }
+        assert!(parse_with("", &compat).is_err() && parse_with("'a'", &compat).is_err());
     }
 
     #[test]

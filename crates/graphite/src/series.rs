@@ -7,6 +7,10 @@ use std::sync::Arc;
 
 use statline_series::{Consolidation, Kind, Point, SeriesKey, Step, Timestamp};
 
+/// The option that a series without a name has, and the name that it has all the same.
+const UNNAMED: &str = "unnamed";
+pub(crate) const NO_NAME: &str = "None";
+
 /// A column of values with all that a target says about it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Series {
@@ -107,6 +111,17 @@ impl Series {
         self.consolidation.unwrap_or_else(|| self.kind.default_consolidation())
     }
 
+    /// Leaves it without a name, as graphite-web leaves a vertical line without a label; functions read `None`.
+    pub(crate) fn leave_unnamed(&mut self) {
+        self.options.insert(UNNAMED, "true".to_owned());
+    }
+
+    /// Whether it has no name, only a text that functions read in its place.
+    #[must_use]
+    pub fn is_unnamed(&self) -> bool {
+        self.name == NO_NAME && self.options.contains_key(UNNAMED)
+    }
+
     /// Puts other values on the same grid or another.
     pub(crate) fn set_values(&mut self, values: Vec<f64>) {
         if values.len() != self.len() {
@@ -132,6 +147,13 @@ impl Series {
                 *value = apply(*value);
             }
         }
+    }
+
+    /// How many steps have begun by its end: its length, unless its end is said to be elsewhere.
+    pub(crate) fn steps_to_end(&self) -> usize {
+        let span = self.end().millis().saturating_sub(self.start.millis()).max(0);
+        let step = self.step.millis();
+        usize::try_from(span / step + i64::from(span % step > 0)).unwrap_or(usize::MAX)
     }
 
     /// Leaves out the first values.

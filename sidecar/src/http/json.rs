@@ -31,7 +31,11 @@ pub fn render(series: &[Series], skip_empty: bool) -> String {
 
 fn push_series(json: &mut String, series: &Series) {
     json.push_str("{\"target\": ");
-    push_text(json, &series.name);
+    if series.is_unnamed() {
+        json.push_str("null");
+    } else {
+        push_text(json, &series.name);
+    }
     json.push_str(", \"tags\": {");
     for (index, (tag, value)) in series.tags.iter().enumerate() {
         if index > 0 {

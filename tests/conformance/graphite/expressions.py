@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 # A path of the data set, or a call that selects by tags: what a nesting puts something else in the place of.
-SELECTOR = re.compile(r"(?<![\w.\"])(?:(?:ten|min|five)\.[\w.*?\[\]{},]*[\w*}\]]|seriesByTag\((?:\"[^\"]*\",?)+\))(?![\w.])")
+SELECTOR = re.compile(
+    r"(?<![\w.\"])(?:(?:ten|min|five)\.(?:[\w.*?\[\]]|\{[^{}]*\})*|seriesByTag\((?:\"[^\"]*\",?)+\))(?![\w.])"
+)
 
 # What is put into others is kept from growing beyond these.
 LONGEST = 400

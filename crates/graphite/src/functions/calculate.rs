@@ -3,7 +3,6 @@
 use chrono_tz::Tz;
 use statline_series::{Consolidation, Kind, Step, Timestamp};
 
-use super::preview::end_in_graphite_web;
 use super::{SERIES_LIST, special};
 use crate::arguments::{Literal, Param, ParamType};
 use crate::context::Context;
@@ -97,6 +96,7 @@ fn identity(call: &mut Call<'_>) -> Outcome {
     let count = usize::try_from(span.saturating_add(step.millis() - 1) / step.millis()).unwrap_or(0);
     call.check_points(count)?;
     line.set_values((0..count).map(|index| line.time_of(index).millis() as f64 / 1000.0).collect());
+    line.said_end = call.context.as_graphite_web().then_some(call.context.until);
     line.path_expression = format!("identity(\"{}\")", line.name);
     Ok(vec![line])
 }
@@ -115,13 +115,10 @@ fn n_percentile(call: &mut Call<'_>) -> Outcome {
         one.note("nPercentile", repr(percent));
         one.rename(format!("nPercentile({}, {})", one.name, general(percent)));
         one.kind = Kind::Untyped;
-        let count = if call.context.as_graphite_web() {
-            let span = end_in_graphite_web(&one, call.context).millis().saturating_sub(one.start.millis());
-            usize::try_from(span / one.step.millis()).unwrap_or(0)
-        } else {
-            one.len()
-        };
-        one.set_values(vec![value; count]);
+        let end = one.end();
+        let span = end.millis().saturating_sub(one.start.millis());
+        one.set_values(vec![value; usize::try_from(span / one.step.millis()).unwrap_or(0)]);
+        one.said_end = Some(end).filter(|_| call.context.as_graphite_web());
         lines.push(one);
     }
     Ok(lines)

@@ -7,7 +7,7 @@ use crate::arguments::{Param, ParamType};
 use crate::evaluate::{Call, Outcome};
 use crate::numbers::{general, repr};
 use crate::registry::{Function, Group};
-use crate::series::Series;
+use crate::series::{NO_NAME, Series};
 
 pub(crate) const FUNCTIONS: &[Function] = &[
     graph(
@@ -195,10 +195,17 @@ fn vertical_line(call: &mut Call<'_>) -> Outcome {
         let beyond = if at < from { "before the range begins" } else { "after the range ends" };
         return Err(call.unusable(format!("ts is {}, {beyond}", at.seconds())));
     }
-    let unlabelled =
-        if call.context.as_graphite_web() { "None".to_owned() } else { format!("verticalLine({})", at.seconds()) };
-    let label = call.arguments.text(1).map_or(unlabelled, str::to_owned);
-    let mut line = Series::new(label, at, Step::SECOND, vec![1.0]);
+    let is_compat = call.context.as_graphite_web();
+    let label = call.arguments.text(1);
+    let unlabelled = if is_compat { NO_NAME.to_owned() } else { format!("verticalLine({})", at.seconds()) };
+    let values = vec![1.0; if is_compat { 2 } else { 1 }];
+    let mut line = Series::new(label.map_or(unlabelled, str::to_owned), at, Step::SECOND, values);
+    if is_compat {
+        line.said_end = Some(at);
+        if label.is_none() {
+            line.leave_unnamed();
+        }
+    }
     line.options.insert("drawAsInfinite", "true".to_owned());
     if let Some(color) = call.arguments.text(2) {
         line.options.insert("color", color.to_owned());

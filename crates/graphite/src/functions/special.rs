@@ -201,6 +201,7 @@ fn random_walk(call: &mut Call<'_>) -> Outcome {
     });
     let values = values.collect();
     walk.set_values(values);
+    walk.said_end = call.context.as_graphite_web().then_some(call.context.until);
     Ok(vec![walk])
 }
 

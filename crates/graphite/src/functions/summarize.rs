@@ -66,9 +66,14 @@ fn summarize(call: &mut Call<'_>) -> Outcome {
     let mut series = call.series(0);
     for one in &mut series {
         let boundaries = boundaries(call, one, interval, from_start)?;
+        // graphite-web sees no value from the end on that it has for a series.
+        let end = one.end();
+        one.keep_first(one.steps_to_end());
+        one.said_end = Some(end).filter(|_| call.context.as_graphite_web());
         one.set_values(bucket_values(one, &boundaries, interval, how, call.context));
         one.start = boundaries.first().copied().unwrap_or(one.start);
         one.step = interval;
+        one.said_end = boundaries.last().copied().filter(|_| call.context.as_graphite_web());
         one.note("summarize", text.as_str());
         one.note("summarizeFunction", function.as_str());
         let name = format!("summarize({}, \"{text}\", \"{function}\"{suffix})", one.name);
@@ -116,8 +121,10 @@ fn boundaries(call: &Call<'_>, one: &Series, interval: Step, from_start: bool) -
         return Ok(Vec::new());
     }
     let (start, end) = (one.start, one.end());
-    // graphite-web aligns to UTC's days.
-    let zone = if call.context.as_graphite_web() { chrono_tz::Tz::UTC } else { call.context.zone };
+    if call.context.as_graphite_web() {
+        return every_boundary(call, one, interval, from_start);
+    }
+    let zone = call.context.zone;
     let days = !from_start && interval.millis() % MILLIS_A_DAY == 0;
     let ahead = time::offset_millis(start, zone);
     let first = if from_start { start } else { start.offset(ahead).align_down(interval).offset(-ahead) };
@@ -139,6 +146,16 @@ fn boundaries(call: &Call<'_>, one: &Series, interval: Step, from_start: bool) -
     }
 }
 
+/// graphite-web's: by UTC's days, and with an interval more than there are when the last one ends with the series.
+fn every_boundary(call: &Call<'_>, one: &Series, interval: Step, from_start: bool) -> Result<Vec<Timestamp>, Stop> {
+    let (start, end) =
+        if from_start { (one.start, one.end().offset(-1)) } else { (one.start.align_down(interval), one.end()) };
+    let span = end.millis().saturating_sub(start.millis());
+    let count = if span < 0 { 0 } else { span / interval.millis() + 1 };
+    call.check_points(usize::try_from(count).unwrap_or(usize::MAX))?;
+    Ok((0..=count).map(|index| start.offset(interval.millis().saturating_mul(index))).collect())
+}
+
 /// The instant at which a zone's wall clocks show what UTC's show at another.
 fn midnight(wall: Timestamp, zone: chrono_tz::Tz) -> Timestamp {
     time::local(wall, chrono_tz::Tz::UTC).map_or(wall, |wall| time::at_local(wall, zone))
@@ -150,8 +167,8 @@ fn hitcount_window(arguments: &Arguments<'_>, context: &Context) -> Result<Conte
         return Ok(*context);
     }
     let start = time::start_of(interval.millis(), context.from, context.zone);
-    // The window excludes its start, where a value has to be.
-    Ok(Context { from: start.offset(-1), ..*context })
+    // The window excludes its start, where a value has to be; graphite-web has the one after it.
+    Ok(Context { from: if context.as_graphite_web() { start } else { start.offset(-1) }, ..*context })
 }
 
 fn hitcount(call: &mut Call<'_>) -> Outcome {
@@ -161,7 +178,10 @@ fn hitcount(call: &mut Call<'_>) -> Outcome {
     let suffix = if aligned { ", true" } else { "" };
     let mut series = call.series(0);
     for one in &mut series {
-        let length = TimeRange::new(one.start, one.end()).millis();
+        let mut length = TimeRange::new(one.start, one.end()).millis();
+        if aligned && call.context.as_graphite_web() {
+            length += interval.millis() - length % interval.millis();
+        }
         let count = length / interval.millis() + i64::from(length % interval.millis() > 0);
         let buckets = usize::try_from(count).unwrap_or(usize::MAX);
         call.check_points(buckets)?;
@@ -170,9 +190,11 @@ fn hitcount(call: &mut Call<'_>) -> Outcome {
         } else {
             one.end().offset(interval.millis().saturating_mul(count).saturating_neg())
         };
+        let end = one.end();
         one.set_values(hits(one, start, interval, buckets));
         one.start = start;
         one.step = interval;
+        one.said_end = call.context.as_graphite_web().then(|| if aligned { start.offset(length) } else { end });
         one.note("hitcount", text.as_str());
         one.rename(format!("hitcount({}, \"{text}\"{suffix})", one.name));
         one.kind = Kind::Count;
