@@ -1,7 +1,10 @@
 //! From a target to series: parse, fetch what it needs in parallel, evaluate, consolidate.
 //!
 //! The language is pure and knows no store, the store knows no language; here they meet. Every way in (HTTP, Flight, the
-//! command line) asks through this, so that limits and time-outs are the same everywhere.
+//! command line) asks through this, so that limits and time-outs are the same everywhere. Questions about names rather than
+//! values are in `names`.
+
+mod names;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -9,16 +12,19 @@ use std::time::{Duration, Instant};
 
 use chrono_tz::Tz;
 use futures::future::try_join_all;
-use statline_flight::action::{EventList, Events, Find, FindNode, Health, TagValues, Tags};
+use statline_flight::action::{EventList, Events, Health};
 use statline_graphite::{
     Answer, Compat, Context, EvalError, Expr, FetchRequest, FetchedSeries, Progress, Reading, Series, Wanted,
 };
-use statline_series::{Batch, Event, PathPattern, Step, TimeRange, Timestamp};
+use statline_series::{Batch, Event, Step, TimeRange, Timestamp};
 use statline_store::{Fetch, Fetched, FetchedSketches, Resolution, Selection, Store, StoreError};
 use thiserror::Error;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio_util::sync::CancellationToken;
 
 use crate::config;
+
+pub use names::Lifetime;
 
 /// The most bytes of events in one answer, by [`Event::size`], so that it stays within a message of Flight.
 const MAX_EVENT_BYTES: usize = 8 << 20;
@@ -79,7 +85,19 @@ impl QueryError {
 }
 
 /// The right to use a share of the machine, held by whatever works on a question.
-type Permit = Arc<OwnedSemaphorePermit>;
+#[derive(Clone)]
+struct Permit {
+    _share: Arc<OwnedSemaphorePermit>,
+    /// Cancelled when nobody waits for the answer any more.
+    unwanted: CancellationToken,
+}
+
+impl Permit {
+    /// Whether the work is for nothing. Work that asks holds the whole permit, not the token alone.
+    fn is_unwanted(&self) -> bool {
+        self.unwanted.is_cancelled()
+    }
+}
 
 /// The span of time that a target is evaluated over, and how.
 #[derive(Clone, Debug)]
@@ -163,7 +181,8 @@ impl Engine {
 
     /// Answers a question when it is its turn, within the time that a question may take, and counts how it went.
     ///
-    /// The permit goes along with the work: a question that nobody waits for any more still counts while it is computed.
+    /// The permit goes along with the work, and says when to leave it: a question that nobody waits for any more, since its
+    /// client hung up or its time is over, counts until the work has noticed.
     async fn bounded<T, F: Future<Output = Result<T, QueryError>>>(
         &self,
         work: impl FnOnce(Permit) -> F,
@@ -171,10 +190,13 @@ impl Engine {
         let began = Instant::now();
         let timeout = self.limits.timeout.get();
         let answer = async {
-            let permit = Arc::clone(&self.running).acquire_owned().await;
+            let share = Arc::clone(&self.running).acquire_owned().await;
             // The semaphore is never closed.
-            let permit = permit.map_err(|error| QueryError::Internal(error.to_string()))?;
-            work(Arc::new(permit)).await
+            let share = share.map_err(|error| QueryError::Internal(error.to_string()))?;
+            let unwanted = CancellationToken::new();
+            // Cancels when this is done, and when it is dropped before.
+            let _waiting = unwanted.clone().drop_guard();
+            work(Permit { _share: Arc::new(share), unwanted }).await
         };
         let answer = tokio::time::timeout(timeout, answer).await.unwrap_or(Err(QueryError::Timeout(timeout)));
         metrics::histogram!("statline_query_duration_seconds").record(began.elapsed());
@@ -198,7 +220,7 @@ impl Engine {
     async fn evaluate(&self, targets: Vec<Expr>, context: Context, permit: Permit) -> Result<Vec<Series>, QueryError> {
         let (targets, context) = (Arc::new(targets), Arc::new(context));
         let mut fetched = statline_graphite::Fetched::default();
-        let mut requests = match statline_graphite::evaluate_all(&targets, &context, &fetched)? {
+        let mut requests = match statline_graphite::evaluate_unless(&|| false, &targets, &context, &fetched)? {
             Progress::Fetch(requests) => requests,
             Progress::Done(_) => Vec::new(),
         };
@@ -209,10 +231,11 @@ impl Engine {
             }
             // Evaluation is arithmetic over millions of values: not for the threads that serve sockets.
             let (for_targets, for_context) = (Arc::clone(&targets), Arc::clone(&context));
-            let permit = Arc::clone(&permit);
+            let permit = permit.clone();
             let evaluation = tokio::task::spawn_blocking(move || {
-                let _permit = permit;
-                let progress = statline_graphite::evaluate_all(&for_targets, &for_context, &fetched)?;
+                let is_unwanted = || permit.is_unwanted();
+                let progress =
+                    statline_graphite::evaluate_unless(&is_unwanted, &for_targets, &for_context, &fetched)?;
                 Ok::<_, EvalError>(match progress {
                     Progress::Fetch(missing) => (Progress::Fetch(missing), fetched),
                     Progress::Done(series) => {
@@ -274,51 +297,6 @@ impl Engine {
             )));
         }
         Ok(events.into_iter().map(|event| event.timestamp).collect())
-    }
-
-    /// One level of the tree of paths.
-    ///
-    /// # Errors
-    /// When the pattern is not valid or the store fails.
-    pub async fn find(&self, find: &Find) -> Result<Vec<FindNode>, QueryError> {
-        let nodes = self
-            .bounded(|_permit| async {
-                let pattern = PathPattern::parse(&find.query).map_err(|error| QueryError::Bad(error.to_string()))?;
-                Ok(self.store.find(&pattern, find.span.range()).await?)
-            })
-            .await?;
-        let limit = self.limits.max_names;
-        if nodes.len() > limit {
-            return Err(QueryError::Limit(format!(
-                "{} names match, more than query.max_names, {limit}; write more of the path",
-                nodes.len()
-            )));
-        }
-        Ok(nodes
-            .into_iter()
-            .map(|node| FindNode { text: node.name, id: node.path, leaf: node.is_leaf, expandable: node.has_children })
-            .collect())
-    }
-
-    /// The names of tags.
-    ///
-    /// # Errors
-    /// When the store fails.
-    pub async fn tags(&self, tags: &Tags) -> Result<Vec<String>, QueryError> {
-        let limit = self.limits.max_names.min(tags.limit as usize);
-        self.bounded(|_permit| async { Ok(self.store.tags(&tags.prefix, &[], tags.span.range(), limit).await?) }).await
-    }
-
-    /// The values of a tag.
-    ///
-    /// # Errors
-    /// When the store fails.
-    pub async fn tag_values(&self, values: &TagValues) -> Result<Vec<String>, QueryError> {
-        let limit = self.limits.max_names.min(values.limit as usize);
-        self.bounded(|_permit| async {
-            Ok(self.store.tag_values(&values.tag, &values.prefix, &[], values.span.range(), limit).await?)
-        })
-        .await
     }
 
     /// What happened in a span of time, the newest when there is more than may be answered.

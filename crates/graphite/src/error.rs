@@ -2,10 +2,11 @@
 //!
 //! Each message is one line, fit for the person who wrote the target: what was found, where, and what would be right.
 
-use statline_series::{MatcherError, PatternError};
+use statline_series::PatternError;
 use thiserror::Error;
 
 use crate::parse::{MAX_DEPTH, MAX_TARGET_BYTES};
+use crate::tags::TagExpressionError;
 
 /// Why a text is not a target.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
@@ -138,9 +139,9 @@ pub enum EvalError {
     /// A path that is not a pattern.
     #[error("{0}")]
     Path(#[from] PatternError),
-    /// A tag expression that is not a matcher.
+    /// Tag expressions that are none.
     #[error("seriesByTag: {0}")]
-    Matcher(#[from] MatcherError),
+    Tags(#[from] TagExpressionError),
     /// The answer would have too many series.
     #[error("the target yields {got} series, and at most {limit} are allowed; ask for fewer")]
     TooManySeries {
@@ -157,6 +158,9 @@ pub enum EvalError {
         /// How many there may be.
         limit: usize,
     },
+    /// Nobody waits for the answer any more.
+    #[error("the evaluation was cancelled")]
+    Cancelled,
     /// All calls together touch too many points.
     #[error("the target works on more than {limit} points over all its calls; make it simpler or its range shorter")]
     TooMuchWork {

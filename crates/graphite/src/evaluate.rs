@@ -46,16 +46,23 @@ pub enum Progress {
 /// # Errors
 /// When the expression is wrong or the answer would break a limit; see [`EvalError`].
 pub fn evaluate(target: &Expr, context: &Context, fetched: &Fetched) -> Result<Progress, EvalError> {
-    evaluate_all(std::slice::from_ref(target), context, fetched)
+    evaluate_unless(&|| false, std::slice::from_ref(target), context, fetched)
 }
 
-/// Runs the targets of one request in their order, as graphite-web does: what one of them says about the xFilesFactor
-/// holds for those after it, and they share their stacks. Their series come in one list.
+/// Runs the targets of one request, until `is_cancelled` says, before one of the calls, that nobody waits for the answer any
+/// more. They run in their order, as graphite-web does it: what one of them says about the xFilesFactor holds there for those
+/// after it, and they share their stacks. Their series come in one list.
 ///
 /// # Errors
-/// The first one that any of them has; see [`evaluate`].
-pub fn evaluate_all(targets: &[Expr], context: &Context, fetched: &Fetched) -> Result<Progress, EvalError> {
+/// [`EvalError::Cancelled`] then; else the first one that any of them has; see [`evaluate`].
+pub fn evaluate_unless(
+    is_cancelled: &dyn Fn() -> bool,
+    targets: &[Expr],
+    context: &Context,
+    fetched: &Fetched,
+) -> Result<Progress, EvalError> {
     let evaluator = Evaluator {
+        is_cancelled,
         fetched,
         missing: RefCell::default(),
         work: Cell::new(0),
@@ -109,6 +116,7 @@ impl From<EvalError> for Stop {
 pub(crate) type Outcome = Result<Vec<Series>, Stop>;
 
 pub(crate) struct Evaluator<'a> {
+    is_cancelled: &'a dyn Fn() -> bool,
     fetched: &'a Fetched,
     missing: RefCell<Vec<FetchRequest>>,
     work: Cell<usize>,
@@ -147,23 +155,49 @@ impl Evaluator<'_> {
         let mut arguments = Arguments::bind(function, call)?;
         let inner = (function.window)(&arguments, context)?;
         let mut missing = false;
+        // graphite-web evaluates arguments as they stand before it evaluates them over another range.
+        let is_again = context.as_graphite_web() && inner != *context && function.evaluates;
+        let outside = if is_again { self.outside(&arguments, context) } else { Ok(Vec::new()) };
         for slot in arguments.slots.iter_mut().filter(|_| function.evaluates) {
             for argument in &slot.expressions {
-                match self.series(argument, &inner) {
+                let evaluated = if is_again { self.again(argument, &inner) } else { self.series(argument, &inner) };
+                match evaluated {
                     Ok(list) => slot.lists.push(list),
                     Err(Stop::Missing) => missing = true,
                     Err(failed) => return Err(failed),
                 }
             }
         }
+        let outside = outside?;
         if missing {
             return Err(Stop::Missing);
         }
         let context = &self.surroundings(context);
-        self.run(Call { function, expression: expr.source(), arguments, context, evaluator: self })
+        self.run(Call { function, expression: expr.source(), arguments, outside, context, evaluator: self })
+    }
+
+    /// The series given first, over the range of the call itself; the other arguments run too, for what they leave behind.
+    fn outside(&self, arguments: &Arguments<'_>, context: &Context) -> Outcome {
+        let count = arguments.slots.first().map_or(0, |slot| slot.expressions.len());
+        let expressions = arguments.slots.iter().flat_map(|slot| &slot.expressions);
+        let lists: Vec<Outcome> = expressions.map(|argument| self.series(argument, context)).collect();
+        let lists: Vec<Vec<Series>> = lists.into_iter().collect::<Result<_, _>>()?;
+        Ok(lists.into_iter().take(count).flatten().collect())
+    }
+
+    /// An argument evaluated for a second time: graphite-web loses the pipes in it by the first.
+    fn again(&self, argument: &Expr, context: &Context) -> Outcome {
+        if context.as_graphite_web() && argument.has_pipes() {
+            self.series(&argument.without_pipes(), context)
+        } else {
+            self.series(argument, context)
+        }
     }
 
     fn run(&self, mut call: Call<'_>) -> Outcome {
+        if (self.is_cancelled)() {
+            return Err(EvalError::Cancelled.into());
+        }
         let mut yielded = (call.function.run)(&mut call)?;
         for series in &mut yielded {
             cut_name(&mut series.name);
@@ -296,6 +330,8 @@ pub(crate) struct Call<'a> {
     /// The call as written.
     pub expression: &'a str,
     pub arguments: Arguments<'a>,
+    /// The series given first, over the range of the result, where graphite-web looks at them before those over another.
+    outside: Vec<Series>,
     /// The context of the result; the arguments' may be another.
     pub context: &'a Context,
     evaluator: &'a Evaluator<'a>,
@@ -317,11 +353,26 @@ impl Call<'_> {
         self.arguments.slots.get(index).is_some_and(|slot| !slot.lists.is_empty())
     }
 
-    /// Evaluates what a parameter was given over another context.
+    /// The series given first, over the range of the result, taken out; only where graphite-web's answers are wanted, and only
+    /// when the function is evaluated over another range.
+    pub(crate) fn outside(&mut self) -> Vec<Series> {
+        std::mem::take(&mut self.outside)
+    }
+
+    /// Evaluates what a parameter was given over the range of the result.
+    pub(crate) fn series_as_written(&self, index: usize) -> Outcome {
+        let mut series = Vec::new();
+        for argument in self.arguments.expressions(index) {
+            series.extend(self.evaluator.series(argument, self.context)?);
+        }
+        Ok(series)
+    }
+
+    /// Evaluates what a parameter was given once more, over another context.
     pub(crate) fn series_over(&self, index: usize, context: &Context) -> Outcome {
         let mut series = Vec::new();
         for argument in self.arguments.expressions(index) {
-            series.extend(self.evaluator.series(argument, context)?);
+            series.extend(self.evaluator.again(argument, context)?);
         }
         Ok(series)
     }
@@ -338,19 +389,24 @@ impl Call<'_> {
 
     /// How high the target has made a stack over this range.
     pub(crate) fn stack(&self, name: &str) -> Option<Series> {
-        self.evaluator.stacks.borrow().get(&(name.to_owned(), self.context.range())).cloned()
+        self.evaluator.stacks.borrow().get(&self.stack_key(name)).cloned()
+    }
+
+    /// graphite-web has one stack of a name, whatever the range.
+    fn stack_key(&self, name: &str) -> (String, TimeRange) {
+        (name.to_owned(), if self.context.as_graphite_web() { TimeRange::ALL } else { self.context.range() })
     }
 
     /// Keeps how high a stack is.
     pub(crate) fn set_stack(&self, name: &str, top: Series) {
-        self.evaluator.stacks.borrow_mut().insert((name.to_owned(), self.context.range()), top);
+        self.evaluator.stacks.borrow_mut().insert(self.stack_key(name), top);
     }
 
     /// The series that tag expressions select.
     pub(crate) fn select(&self, index: usize) -> Outcome {
         let matchers = || {
             let texts: Vec<&str> = self.arguments.scalars(index).iter().filter_map(as_text).collect();
-            Ok(Selection::Matchers(tags::matchers(&texts)?))
+            Ok(Selection::Matchers(tags::tag_matchers(&texts).map_err(EvalError::from)?))
         };
         self.evaluator.fetch(self.expression, matchers, self.context)
     }
@@ -382,7 +438,7 @@ impl Call<'_> {
                 }
                 ExprKind::Call(call) if call.name == "seriesByTag" => {
                     let texts: Vec<&str> = call.arguments.iter().filter_map(Expr::text).collect();
-                    Selection::Matchers(tags::matchers(&texts)?)
+                    Selection::Matchers(tags::tag_matchers(&texts).map_err(EvalError::from)?)
                 }
                 ExprKind::Path(path) => Selection::Path(PathPattern::parse(path).map_err(EvalError::from)?),
                 _ => return Err(self.no_timers(index, argument)),
@@ -416,15 +472,17 @@ impl Call<'_> {
     pub(crate) fn combine(&self, index: usize, series: Vec<Series>) -> Result<Option<Series>, Stop> {
         let name = self.arguments.text(index).unwrap_or("average");
         match registry::callback(name) {
-            Some(Callback::Function(function)) => {
-                let arguments = Arguments::of_series(function, series)?;
-                let expression = self.expression;
-                let call = Call { function, expression, arguments, context: self.context, evaluator: self.evaluator };
-                Ok(self.evaluator.run(call)?.into_iter().next())
-            }
+            Some(Callback::Function(function)) => Ok(self.apply(function, vec![series])?.into_iter().next()),
             Some(Callback::Aggregation(how)) => Ok(aggregate::combine(&series, how, name, None, self.context)?),
             None => Ok(None),
         }
+    }
+
+    /// What another function makes of lists of series, one for each of its parameters.
+    pub(crate) fn apply(&self, function: &'static Function, lists: Vec<Vec<Series>>) -> Outcome {
+        let arguments = Arguments::of_lists(function, lists)?;
+        let (expression, context, evaluator) = (self.expression, self.context, self.evaluator);
+        evaluator.run(Call { function, expression, arguments, outside: Vec::new(), context, evaluator })
     }
 
     /// The moment that an argument names, when one was given.
@@ -451,5 +509,28 @@ fn as_text(scalar: &Scalar) -> Option<&str> {
     match scalar {
         Scalar::Text(text) => Some(text),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::parse::parse;
+    use crate::testing::context;
+
+    #[test]
+    fn a_cancelled_evaluation_ends_before_its_next_call() {
+        let target = parse("scale(scale(scale(constantLine(1), 2), 2), 2)").unwrap();
+        for (allowed, expected) in [(0, 1), (2, 3), (4, 4)] {
+            let asked = Cell::new(0);
+            let is_cancelled = || {
+                asked.set(asked.get() + 1);
+                asked.get() > allowed
+            };
+            let outcome = evaluate_unless(&is_cancelled, std::slice::from_ref(&target), &context(), &Fetched::default());
+            assert_eq!(outcome.is_err(), allowed < 4, "{outcome:?}");
+            assert!(outcome.is_ok() || outcome == Err(EvalError::Cancelled));
+            assert_eq!(asked.get(), expected, "{allowed} calls");
+        }
     }
 }

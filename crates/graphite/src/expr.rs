@@ -41,6 +41,8 @@ pub struct CallExpr {
     pub arguments: Vec<Expr>,
     /// Arguments by keyword.
     pub keywords: Vec<(String, Expr)>,
+    /// Whether the first argument was piped in.
+    pub is_piped: bool,
 }
 
 /// A number, which remembers whether it was written as a whole one: names of series tell `10` from `10.0`.
@@ -90,6 +92,22 @@ impl Expr {
     #[must_use]
     pub fn column(&self) -> usize {
         self.source[..self.start].chars().count() + 1
+    }
+
+    /// Whether something is piped anywhere in it.
+    pub(crate) fn has_pipes(&self) -> bool {
+        let ExprKind::Call(call) = &self.kind else { return false };
+        call.is_piped || call.arguments.iter().any(Self::has_pipes)
+    }
+
+    /// It without the calls that something is piped into.
+    pub(crate) fn without_pipes(&self) -> Self {
+        let ExprKind::Call(call) = &self.kind else { return self.clone() };
+        if let (true, Some(piped)) = (call.is_piped, call.arguments.first()) {
+            return piped.without_pipes();
+        }
+        let arguments = call.arguments.iter().map(Self::without_pipes).collect();
+        Self { kind: ExprKind::Call(CallExpr { arguments, ..call.clone() }), ..self.clone() }
     }
 
     /// The path that it is.

@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 
 use crate::arguments::Scalar;
+use crate::expr::ExprKind;
+use crate::parse::parse_name;
 use crate::series::Series;
 
 /// Nodes and tags of a series, joined by dots.
@@ -36,41 +38,17 @@ fn place(index: f64, len: usize) -> Option<usize> {
 
 /// The first argument of the first argument, and so on, down to a path; the whole name when there is none.
 fn first_path(name: &str) -> Cow<'_, str> {
-    let mut rest = name.trim_start();
-    while let Some(inner) = call_argument(rest) {
-        rest = inner.trim_start();
-    }
-    let path = &rest[..path_length(rest)];
-    if path.is_empty() || is_literal(path) { Cow::Borrowed(name) } else { Cow::Borrowed(path) }
-}
-
-/// Whether a word is a number or a keyword, and so no path.
-fn is_literal(word: &str) -> bool {
-    let is_number =
-        word.starts_with(|first: char| first == '-' || first.is_ascii_digit()) && word.parse::<f64>().is_ok();
-    is_number || ["true", "false", "none", "inf"].iter().any(|keyword| word.eq_ignore_ascii_case(keyword))
-}
-
-/// What follows `name(`, if the text begins so.
-fn call_argument(text: &str) -> Option<&str> {
-    let end = text.find(|character: char| !(character.is_ascii_alphanumeric() || character == '_'))?;
-    if end == 0 { None } else { text[end..].trim_start().strip_prefix('(') }
-}
-
-/// How far a path goes: to a comma outside braces, a bracket, a pipe, a quote or a space.
-fn path_length(text: &str) -> usize {
-    let mut braces = 0_usize;
-    for (index, character) in text.char_indices() {
-        match character {
-            '{' => braces += 1,
-            '}' => braces = braces.saturating_sub(1),
-            ',' if braces == 0 => return index,
-            '(' | ')' | '|' | '"' | '\'' => return index,
-            _ if character.is_whitespace() => return index,
-            _ => {}
+    let Ok(mut expr) = parse_name(name) else { return Cow::Borrowed(name) };
+    loop {
+        match expr.kind {
+            ExprKind::Path(path) => return Cow::Owned(path),
+            ExprKind::Call(call) => match call.arguments.into_iter().next() {
+                Some(first) => expr = first,
+                None => return Cow::Borrowed(name),
+            },
+            _ => return Cow::Borrowed(name),
         }
     }
-    text.len()
 }
 
 #[cfg(test)]
@@ -93,6 +71,7 @@ mod tests {
             ("sumSeries(seriesByTag('a.b=c'))", 0, "sumSeries(seriesByTag('a"),
             ("how (very) odd)", 0, "very"),
             (")", 0, ")"),
+            ("movingAverage(scale(,0.01),\"1min\")", 1, ""),
             ("sumSeries(constantLine(7.5))", -1, "5))"),
             ("scale(7,10)", 0, "scale(7,10)"),
             ("scale(7.x,10)", 1, "x"),

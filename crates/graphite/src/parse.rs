@@ -56,6 +56,11 @@ pub fn parse_with(text: &str, reading: &Reading) -> Result<Expr, ParseError> {
     template::expand(expr, reading)
 }
 
+/// Reads what a series is called as a target, as far as it goes.
+pub(crate) fn parse_name(name: &str) -> Result<Expr, ParseError> {
+    Parser { source: name.into(), position: 0, depth: 0, is_compat: true }.longest_expression()
+}
+
 struct Parser {
     source: Arc<str>,
     position: usize,
@@ -147,7 +152,8 @@ impl Parser {
         if self.depth > MAX_DEPTH {
             return Err(self.too_deep(start));
         }
-        let mut call = CallExpr { name, arguments: piped, keywords: Vec::new() };
+        let is_piped = !piped.is_empty();
+        let mut call = CallExpr { name, arguments: piped, keywords: Vec::new(), is_piped };
         self.skip_space();
         if self.peek() != Some(')') {
             self.arguments(&mut call, opened)?;

@@ -12,19 +12,39 @@ use crate::evaluate::{Call, Outcome};
 use crate::functions::GROUPS;
 
 /// The groups of Graphite's documentation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Group {
     Alias,
     Calculate,
     Combine,
-    #[serde(rename = "Filter Data")]
     FilterData,
-    #[serde(rename = "Filter Series")]
     FilterSeries,
     Graph,
     Sorting,
     Special,
     Transform,
+}
+
+impl Group {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Alias => "Alias",
+            Self::Calculate => "Calculate",
+            Self::Combine => "Combine",
+            Self::FilterData => "Filter Data",
+            Self::FilterSeries => "Filter Series",
+            Self::Graph => "Graph",
+            Self::Sorting => "Sorting",
+            Self::Special => "Special",
+            Self::Transform => "Transform",
+        }
+    }
+}
+
+impl Serialize for Group {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
 }
 
 /// A function: what it is called, what it takes, what it does.
@@ -153,6 +173,14 @@ pub struct FunctionInfo {
     group: Group,
     /// What it takes.
     pub params: Vec<ParamInfo>,
+}
+
+impl FunctionInfo {
+    /// The group of Graphite's documentation that it stands in.
+    #[must_use]
+    pub const fn group(&self) -> &'static str {
+        self.group.as_str()
+    }
 }
 
 /// All functions by all their names, in the shape of Graphite's `/functions`.

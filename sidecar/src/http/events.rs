@@ -2,19 +2,19 @@
 //!
 //! `GET /events/get_data` and `GET /events` list events, the oldest first; `POST /events/` keeps one.
 
-use axum::Json;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use chrono_tz::Tz;
 use serde_json::{Map, Value, json};
 use statline_flight::EventRow;
 use statline_flight::action::{Events, Span};
+use statline_graphite::Compat;
 use statline_series::{Event, Timestamp};
 
 use super::Shared;
 use super::params::Params;
+use super::reply::Style;
 use crate::clock;
 use crate::engine::QueryError;
 
@@ -23,10 +23,8 @@ const LATEST_SECONDS: f64 = 253_402_300_799.0;
 
 /// Lists events.
 pub async fn list(State(shared): State<Shared>, params: Params) -> Response {
-    match answer(&shared, &params).await {
-        Ok(events) => Json(events).into_response(),
-        Err(error) => error.into_response(),
-    }
+    let answer = async { Ok::<_, QueryError>(Style::of(&params)?.json(&answer(&shared, &params).await?)) };
+    answer.await.unwrap_or_else(IntoResponse::into_response)
 }
 
 /// Keeps an event; when it answers 200, the event survives a loss of power. The body is JSON, whatever it is said to be.
@@ -42,20 +40,13 @@ pub async fn add(State(shared): State<Shared>, body: Bytes) -> Response {
 }
 
 async fn answer(shared: &Shared, params: &Params) -> Result<Vec<Value>, QueryError> {
-    let asked = question(params, clock::now())?;
+    let asked = question(params, clock::now(), shared.engine.limits().compat)?;
     let list = shared.engine.events(&asked).await?;
     Ok(list.events.into_iter().map(to_json).collect())
 }
 
-fn question(params: &Params, now: Timestamp) -> Result<Events, QueryError> {
-    // As in /render, a zone that does not exist is none.
-    let zone: Tz = params.get("tz").and_then(|name| name.parse().ok()).unwrap_or(Tz::UTC);
-    let instant = |name: &str| match params.get(name) {
-        None => Ok(None),
-        Some(text) => statline_graphite::time::parse_at(text, now, zone)
-            .map(Some)
-            .map_err(|error| QueryError::Bad(format!("{name} is {text:?}: {error}"))),
-    };
+fn question(params: &Params, now: Timestamp, compat: Compat) -> Result<Events, QueryError> {
+    let instant = |name: &str| params.instant(name, now, compat);
     // Both ends are included, and what is still to come is not shown unless it is asked for.
     let until = instant("until")?.unwrap_or(now);
     let any = match params.get("set") {

@@ -1,12 +1,17 @@
-//! The HTTP API: Graphite's `/render`, `/metrics/find` and `/events`, Prometheus text of our own figures, health and
-//! readiness, backups.
+//! The HTTP API: Graphite's, Prometheus text of our own figures, health and readiness, backups.
 
 mod events;
+mod expand;
 mod find;
+mod functions;
+mod index;
 mod json;
 mod operations;
 mod params;
 mod render;
+mod reply;
+mod tags;
+mod version;
 
 use std::sync::{Arc, Mutex};
 
@@ -50,15 +55,7 @@ pub struct Shared {
 
 /// Every route.
 pub fn router(shared: Shared) -> Router {
-    let guarded = Router::new()
-        .route("/render", get(render::render).post(render::render))
-        .route("/render/", get(render::render).post(render::render))
-        .route("/metrics/find", get(find::find).post(find::find))
-        .route("/metrics/find/", get(find::find).post(find::find))
-        .route("/events", get(events::list).post(events::add))
-        .route("/events/", get(events::list).post(events::add))
-        .route("/events/get_data", get(events::list))
-        .route("/events/get_data/", get(events::list))
+    let guarded = graphite()
         .route("/metrics", get(operations::metrics))
         .route("/statsd/refusals", get(operations::refusals))
         .route("/api/v1/backup", post(operations::backup))
@@ -70,6 +67,32 @@ pub fn router(shared: Shared) -> Router {
         .fallback(not_found)
         .layer(axum::extract::DefaultBodyLimit::max(MAX_BODY_BYTES))
         .with_state(shared)
+}
+
+/// What graphite-web serves, with a slash at the end and without.
+fn graphite() -> Router<Shared> {
+    let routes = [
+        ("/render", get(render::render).post(render::render)),
+        ("/metrics/find", get(find::find).post(find::find)),
+        ("/metrics/expand", get(expand::expand).post(expand::expand)),
+        ("/metrics/index.json", get(index::index).post(index::index)),
+        ("/events", get(events::list).post(events::add)),
+        ("/events/get_data", get(events::list)),
+        ("/functions", get(functions::list)),
+        ("/functions/{name}", get(functions::details)),
+        ("/tags", get(tags::list)),
+        ("/tags/findSeries", get(tags::find_series).post(tags::find_series)),
+        ("/tags/autoComplete/tags", get(tags::complete_tags).post(tags::complete_tags)),
+        ("/tags/autoComplete/values", get(tags::complete_values).post(tags::complete_values)),
+        ("/tags/tagSeries", post(tags::tag_series)),
+        ("/tags/tagMultiSeries", post(tags::tag_multi_series)),
+        ("/tags/delSeries", post(tags::delete_series)),
+        ("/version", get(version::version)),
+    ];
+    let router = Router::new().route("/tags/{*tag}", get(tags::details));
+    routes
+        .into_iter()
+        .fold(router, |router, (path, methods)| router.route(path, methods.clone()).route(&format!("{path}/"), methods))
 }
 
 async fn guard(State(shared): State<Shared>, request: Request, next: Next) -> Response {
@@ -87,7 +110,7 @@ async fn not_found(request: Request) -> Response {
     plain(
         StatusCode::NOT_FOUND,
         &format!(
-            "there is nothing at {}; try /render, /metrics/find, /events/get_data, /metrics, /health or /ready",
+            "there is nothing at {}; try /render, /metrics/find, /tags, /functions, /events/get_data, /metrics, /health or /ready",
             request.uri().path()
         ),
     )
@@ -98,17 +121,27 @@ fn plain(status: StatusCode, message: &str) -> Response {
     (status, [(header::CONTENT_TYPE, "text/plain; charset=utf-8")], format!("{message}\n")).into_response()
 }
 
-impl IntoResponse for QueryError {
-    fn into_response(self) -> Response {
-        let status = match &self {
+impl QueryError {
+    const fn status(&self) -> StatusCode {
+        match self {
             Self::Bad(_) => StatusCode::BAD_REQUEST,
             Self::Limit(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Timeout(_) => StatusCode::GATEWAY_TIMEOUT,
             Self::Store(_) | Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
-        };
-        if status.is_server_error() {
+        }
+    }
+
+    /// Logs what is not the client's fault.
+    fn note(&self) {
+        if self.status().is_server_error() {
             tracing::warn!(error = %self, "a query failed");
         }
-        plain(status, &self.to_string())
+    }
+}
+
+impl IntoResponse for QueryError {
+    fn into_response(self) -> Response {
+        self.note();
+        plain(self.status(), &self.to_string())
     }
 }

@@ -1,18 +1,23 @@
-//! The parameters of a request, from its URL and, for a POST, from its form; the form comes first.
+//! The parameters of a request, from its URL and, for a POST, from its form; where one value is wanted, the last counts, as in
+//! graphite-web.
 
 use axum::extract::{FromRequest, Request};
 use axum::http::{StatusCode, header};
 use axum::response::Response;
+use chrono_tz::Tz;
+use statline_graphite::Compat;
+use statline_series::Timestamp;
 
 use super::plain;
+use crate::engine::QueryError;
 
-/// Names and values in the order that they were sent; a name may stand more than once.
+/// Names and values, those of the URL before those of the form; a name may stand more than once.
 pub struct Params(Vec<(String, String)>);
 
 impl Params {
-    /// The first value of a name; an empty one counts as absent.
+    /// The last value of a name; an empty one counts as absent.
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.0.iter().find(|(given, value)| given == name && !value.is_empty()).map(|(_, value)| value.as_str())
+        self.0.iter().rev().find(|(given, value)| given == name && !value.is_empty()).map(|(_, value)| value.as_str())
     }
 
     /// Whether a name was sent, with a value or without.
@@ -30,11 +35,43 @@ impl Params {
 
     /// Names and values of those written `name[inner]`, by what stands in the brackets.
     pub fn within<'a>(&'a self, name: &'a str) -> impl Iterator<Item = (&'a str, &'a str)> {
-        // The form comes first, and the first counts.
-        self.0.iter().rev().filter_map(move |(given, value)| {
+        self.0.iter().filter_map(move |(given, value)| {
             let inner = given.strip_prefix(name)?.strip_prefix('[')?.strip_suffix(']')?;
             Some((inner, value.as_str()))
         })
+    }
+
+    /// A whole number; `default` when it was not sent.
+    ///
+    /// # Errors
+    /// When it is none.
+    pub fn whole(&self, name: &str, default: i64) -> Result<i64, QueryError> {
+        let Some(text) = self.get(name) else { return Ok(default) };
+        text.trim().parse().map_err(|_| QueryError::Bad(format!("{name} is {text:?}; expected a whole number")))
+    }
+
+    /// A switch: a whole number, of which 0 is off.
+    ///
+    /// # Errors
+    /// When it is no number.
+    pub fn switch(&self, name: &str) -> Result<bool, QueryError> {
+        Ok(self.whole(name, 0)? != 0)
+    }
+
+    /// The zone of times. As in graphite-web, one that does not exist is none.
+    pub fn zone(&self) -> Tz {
+        self.get("tz").and_then(|name| name.parse().ok()).unwrap_or(Tz::UTC)
+    }
+
+    /// An instant in Graphite's time grammar, if it was sent.
+    ///
+    /// # Errors
+    /// When it is none.
+    pub fn instant(&self, name: &str, now: Timestamp, compat: Compat) -> Result<Option<Timestamp>, QueryError> {
+        let Some(text) = self.get(name) else { return Ok(None) };
+        statline_graphite::time::parse_at_as(compat, text, now, self.zone())
+            .map(Some)
+            .map_err(|error| QueryError::Bad(format!("{name} is {text:?}: {error}")))
     }
 
     fn read(&mut self, encoded: &[u8]) {
@@ -47,7 +84,7 @@ impl<S: Send + Sync> FromRequest<S> for Params {
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Self::Rejection> {
         let mut params = Self(Vec::new());
-        let query = request.uri().query().unwrap_or("").to_owned();
+        params.read(request.uri().query().unwrap_or("").as_bytes());
         let is_form = request
             .headers()
             .get(header::CONTENT_TYPE)
@@ -65,7 +102,6 @@ impl<S: Send + Sync> FromRequest<S> for Params {
                 .map_err(|error| plain(error.status(), &format!("the form could not be read: {error}")))?;
             params.read(&body);
         }
-        params.read(query.as_bytes());
         Ok(params)
     }
 }
@@ -75,7 +111,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_form_comes_before_the_url_and_names_repeat() {
+    async fn a_form_comes_after_the_url_and_names_repeat() {
         let request = Request::builder()
             .method("POST")
             .uri("/render?from=-1h&target=c&template[x]=1&template%5By%5D=2")
@@ -83,7 +119,7 @@ mod tests {
             .body("target=a&target%5B%5D=b+b&from=-2h&until=&template[x]=3".into())
             .unwrap();
         let params = Params::from_request(request, &()).await.unwrap_or_else(|_| panic!("refused"));
-        assert_eq!(params.all("target").collect::<Vec<_>>(), ["a", "b b", "c"]);
+        assert_eq!(params.all("target").collect::<Vec<_>>(), ["c", "a", "b b"]);
         assert_eq!(params.get("from"), Some("-2h"));
         assert_eq!(params.get("until"), None);
         let template: std::collections::BTreeMap<_, _> = params.within("template").collect();

@@ -36,6 +36,8 @@ class Verdict:
 def read(body: str) -> list[dict[str, Any]]:
     """Read an answer; its series in their order. Both sides write an infinite value as 1e9999."""
     series: list[dict[str, Any]] = json.loads(body)
+    for one in series:
+        one["target"] = str(one["target"])
     return series
 
 

@@ -8,6 +8,7 @@ use crate::evaluate::{Call, Outcome};
 use crate::numbers::{general, repr};
 use crate::registry::{Function, Group};
 use crate::series::{NO_NAME, Series};
+use crate::time;
 
 pub(crate) const FUNCTIONS: &[Function] = &[
     graph(
@@ -150,6 +151,10 @@ fn stacked(call: &mut Call<'_>) -> Outcome {
     let mut top = call.stack(&stack);
     let mut series = call.series(0);
     for one in &mut series {
+        // graphite-web puts value on value by their place.
+        if let (Some(top), true) = (top.as_mut(), call.context.as_graphite_web()) {
+            (top.start, top.step) = one.grid();
+        }
         let mut totals = below(one, top.as_ref());
         for (total, value) in totals.iter_mut().zip(one.values_mut()) {
             if !value.is_nan() {
@@ -196,6 +201,7 @@ fn vertical_line(call: &mut Call<'_>) -> Outcome {
         return Err(call.unusable(format!("ts is {}, {beyond}", at.seconds())));
     }
     let is_compat = call.context.as_graphite_web();
+    let at = if is_compat { at.offset(time::clock_error_millis(at, call.context.zone)) } else { at };
     let label = call.arguments.text(1);
     let unlabelled = if is_compat { NO_NAME.to_owned() } else { format!("verticalLine({})", at.seconds()) };
     let values = vec![1.0; if is_compat { 2 } else { 1 }];
