@@ -157,19 +157,28 @@ impl Engine {
     /// # Errors
     /// See [`QueryError`].
     pub async fn graphite(&self, target: &str, window: &Window) -> Result<Vec<Series>, QueryError> {
+        self.graphite_in_order(&[target], window).await
+    }
+
+    /// The series of several targets, one evaluated after the other and all brought to fewer points together: so
+    /// graphite-web does it, where a target leaves something behind for those after it.
+    ///
+    /// # Errors
+    /// The first one that any of them has; see [`QueryError`].
+    pub async fn graphite_in_order(
+        &self,
+        targets: &[impl AsRef<str>],
+        window: &Window,
+    ) -> Result<Vec<Series>, QueryError> {
         self.bounded(|permit| async move {
             let context = self.context(window);
             let reading = Reading { parameters: window.template.clone(), compat: context.compat };
-            let target = statline_graphite::parse_with(target, &reading);
-            let target = target.map_err(|error| QueryError::Bad(error.to_string()))?;
-            self.evaluate(target, context, permit).await
+            let parsed = targets.iter().map(|target| statline_graphite::parse_with(target.as_ref(), &reading));
+            let targets: Result<Vec<Expr>, _> = parsed.collect();
+            let targets = targets.map_err(|error| QueryError::Bad(error.to_string()))?;
+            self.evaluate(targets, context, permit).await
         })
         .await
-    }
-
-    /// Brings the series of an answer to at most as many points as are asked for.
-    pub fn consolidate(&self, series: Vec<Series>, window: &Window) -> Vec<Series> {
-        statline_graphite::consolidate(series, &self.context(window))
     }
 
     /// Does other work for an answer when it is its turn, such as to draw it. The work is told how to find out that nobody
@@ -227,21 +236,24 @@ impl Engine {
         context
     }
 
-    async fn evaluate(&self, target: Expr, context: Context, permit: Permit) -> Result<Vec<Series>, QueryError> {
-        let (target, context) = (Arc::new(target), Arc::new(context));
-        let mut requests = statline_graphite::plan(&target, &context)?;
+    async fn evaluate(&self, targets: Vec<Expr>, context: Context, permit: Permit) -> Result<Vec<Series>, QueryError> {
+        let (targets, context) = (Arc::new(targets), Arc::new(context));
         let mut fetched = statline_graphite::Fetched::default();
+        let mut requests = match statline_graphite::evaluate_unless(&|| false, &targets, &context, &fetched)? {
+            Progress::Fetch(requests) => requests,
+            Progress::Done(_) => Vec::new(),
+        };
         loop {
             let answers = try_join_all(requests.iter().map(|request| self.fetch(request, context.compat))).await?;
             for (request, answer) in requests.iter().zip(answers) {
                 fetched.insert(request, answer);
             }
             // Evaluation is arithmetic over millions of values: not for the threads that serve sockets.
-            let (for_target, for_context) = (Arc::clone(&target), Arc::clone(&context));
+            let (for_targets, for_context) = (Arc::clone(&targets), Arc::clone(&context));
             let permit = permit.clone();
             let evaluation = tokio::task::spawn_blocking(move || {
                 let is_unwanted = || permit.is_unwanted();
-                let progress = statline_graphite::evaluate_unless(&is_unwanted, &for_target, &for_context, &fetched)?;
+                let progress = statline_graphite::evaluate_unless(&is_unwanted, &for_targets, &for_context, &fetched)?;
                 Ok::<_, EvalError>(match progress {
                     Progress::Fetch(missing) => (Progress::Fetch(missing), fetched),
                     Progress::Done(series) => {

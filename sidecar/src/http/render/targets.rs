@@ -72,15 +72,15 @@ pub async fn evaluate(
     let count = targets.len();
     let is_as_graphite_web = window.compat.unwrap_or(limits.compat) == Compat::GraphiteWeb;
     let all_or_none = all_or_none || is_as_graphite_web;
-    // There, buckets are counted from the first value of all targets.
-    let fewer_points_of_each = window.max_data_points.filter(|_| !is_as_graphite_web);
-    let of_each = Window { max_data_points: fewer_points_of_each, ..window.clone() };
-    let answers = stream::iter(targets)
-        .map(|target| {
-            let (engine, window) = (shared.engine.clone(), &of_each);
+    // There, a target leaves something behind for those after it, and buckets are counted from the first value of all.
+    let runs: Vec<Vec<String>> =
+        if is_as_graphite_web { vec![targets] } else { targets.into_iter().map(|target| vec![target]).collect() };
+    let answers = stream::iter(runs)
+        .map(|targets| {
+            let engine = shared.engine.clone();
             async move {
-                let answer = engine.graphite(&target, window).await;
-                (target, answer)
+                let answer = engine.graphite_in_order(&targets, window).await;
+                (targets.into_iter().next().unwrap_or_default(), answer)
             }
         })
         .buffered(limits.max_concurrent);
@@ -106,9 +106,6 @@ pub async fn evaluate(
     }
     if outcome.is_failure(count) {
         return Err(outcome.failures.swap_remove(0).1);
-    }
-    if is_as_graphite_web {
-        outcome.series = shared.engine.consolidate(outcome.series, window);
     }
     for (target, error) in &outcome.failures {
         tracing::debug!(target, %error, "a target of several failed");
