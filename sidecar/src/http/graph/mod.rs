@@ -51,8 +51,8 @@ pub enum DrawError {
 /// See [`DrawError`].
 pub fn png(series: &[Series], options: &Options, is_unwanted: &dyn Fn() -> bool) -> Result<Vec<u8>, DrawError> {
     let scale = match options.width * options.height {
-        ..=500_000 => 3,
-        ..=1_500_000 => 2,
+        0..=500_000 => 3,
+        500_001..=1_500_000 => 2,
         _ => 1,
     };
     let mut canvas = Canvas::new(Pixels::new(options.width, options.height, scale), scale);

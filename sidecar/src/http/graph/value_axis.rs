@@ -122,7 +122,9 @@ impl ValueAxis {
             (bottom, if top > bottom { top } else { bottom + step })
         };
         let (mut bottom, mut top) = ends(step);
-        if (top - bottom) / step > MAX_LABELS || !(bottom + step > bottom) {
+        // A step that a double cannot tell from none, or that is none.
+        let is_step = bottom + step > bottom;
+        if (top - bottom) / step > MAX_LABELS || !is_step {
             step = self::step(least, most, rule.divisors, binary);
             (bottom, top) = ends(step);
         }
