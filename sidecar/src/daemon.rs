@@ -27,7 +27,7 @@ use tonic::transport::{Certificate, Identity, Server, ServerTlsConfig};
 
 use crate::access::Access;
 use crate::backups::Backups;
-use crate::carbon;
+use crate::carbon::{self, CarbonStats};
 use crate::config::{self, Config};
 use crate::console::{self, Console};
 use crate::engine::Engine;
@@ -62,10 +62,10 @@ pub enum DaemonError {
     #[error("{0}")]
     Receive(#[from] ReceiveError),
     /// Another socket.
-    #[error("{section}.listen: cannot listen on {address}: {source}")]
+    #[error("{key}: cannot listen on {address}: {source}")]
     Listen {
-        /// The section of the configuration.
-        section: &'static str,
+        /// The key of the configuration.
+        key: &'static str,
         /// The address it holds.
         address: SocketAddr,
         /// What the system says.
@@ -112,7 +112,7 @@ struct Daemon {
     /// Cancelled when the flusher ends, which it does by itself only when it cannot go on.
     failed: CancellationToken,
     flusher: JoinHandle<Result<(), FlushError>>,
-    carbon: Vec<JoinHandle<()>>,
+    carbon: JoinHandle<()>,
     servers: Vec<JoinHandle<()>>,
 }
 
@@ -128,19 +128,20 @@ impl Daemon {
         let step = config.statsd.step();
         let embedded = open_store(&config.store, step).await?;
         let store: Arc<dyn Store> = Arc::clone(&embedded) as Arc<dyn Store>;
-        let http_listener = listen("http", config.http.listen, &mut inherited).await?;
-        let flight_listener = listen("flight", config.flight.listen, &mut inherited).await?;
-        let mut carbon_listeners = Vec::new();
-        for address in &config.carbon.listen {
-            carbon_listeners.push(listen("carbon", *address, &mut inherited).await?);
-        }
+        let http_listener = listen("http.listen", config.http.listen, &mut inherited).await?;
+        let flight_listener = listen("flight.listen", config.flight.listen, &mut inherited).await?;
+        let sockets_directory = config.store.path.join("sockets");
+        let carbon_listeners =
+            carbon::Listeners::open(&config.carbon, &sockets_directory.join("carbon"), &mut inherited)
+                .map_err(|carbon::ListenError { key, address, source }| DaemonError::Listen { key, address, source })?;
+        let carbon_rules = carbon::rules::Rules::load(&config.carbon).map_err(DaemonError::Other)?;
         let mut console_listeners = Vec::new();
         for address in &config.console.listen {
-            console_listeners.push(listen("console", *address, &mut inherited).await?);
+            console_listeners.push(listen("console.listen", *address, &mut inherited).await?);
         }
         let flight_tls = flight_tls(&config.flight)?;
         let http_tls = http_tls(&config.http)?;
-        let receive = config.statsd.receive(&config.repeater, config.store.path.join("sockets"));
+        let receive = config.statsd.receive(&config.repeater, sockets_directory);
         let receivers = Receivers::start(&receive, inherited)?;
         let addresses =
             |listeners: &[TcpListener]| join(listeners.iter().filter_map(|listener| listener.local_addr().ok()));
@@ -150,7 +151,9 @@ impl Daemon {
             statsd_tcp = join(places.tcp.iter()),
             statsd_unix = join(places.unix.iter().map(|path| path.display())),
             console = addresses(&console_listeners),
-            carbon = addresses(&carbon_listeners),
+            carbon = join(carbon_listeners.plaintext().iter()),
+            carbon_udp = join(carbon_listeners.udp().iter()),
+            carbon_pickle = join(carbon_listeners.pickle().iter()),
             http = addresses(std::slice::from_ref(&http_listener)),
             flight = addresses(std::slice::from_ref(&flight_listener)),
             store = %config.store.path.display(),
@@ -188,14 +191,16 @@ impl Daemon {
         let status = Arc::new(Status::new(Arc::clone(&store), step, flushed.clone()));
         let engine = Engine::new(Arc::clone(&store), config.query.clone(), step, flushed);
 
-        let connections = Arc::new(Semaphore::new(config.carbon.max_connections));
-        let carbon = carbon_listeners
-            .into_iter()
-            .map(|listener| {
-                let (store, stop) = (Arc::clone(&store), stop.clone());
-                tokio::spawn(carbon::serve(listener, store, config.carbon.clone(), Arc::clone(&connections), stop))
-            })
-            .collect();
+        let carbon_stats: Arc<CarbonStats> = Arc::default();
+        let carbon = tokio::spawn(carbon::serve(
+            carbon_listeners,
+            config.carbon.clone(),
+            carbon_rules,
+            Arc::clone(&store),
+            config.store.max_series,
+            Arc::clone(&carbon_stats),
+            stop.clone(),
+        ));
         let console = Arc::new(Console {
             asks,
             received: Arc::clone(&received),
@@ -215,6 +220,7 @@ impl Daemon {
             engine: engine.clone(),
             status,
             received,
+            carbon: carbon_stats,
             metrics,
             registry,
             backups: Backups::new(embedded, config.store.backup_path.clone()),
@@ -239,7 +245,7 @@ impl Daemon {
             .await?
             .map_err(|error| DaemonError::Other(format!("the flusher failed: {error}")))?;
         let deadline = tokio::time::Instant::now() + DRAIN;
-        for mut task in self.carbon.into_iter().chain(self.servers) {
+        for mut task in std::iter::once(self.carbon).chain(self.servers) {
             if tokio::time::timeout_at(deadline, &mut task).await.is_err() {
                 tracing::warn!("an answer took too long to finish and is cut off");
                 task.abort();
@@ -278,17 +284,17 @@ async fn open_store(config: &config::Store, step: Step) -> Result<Arc<EmbeddedSt
     Ok(Arc::new(store))
 }
 
-/// Listens on the address of a section, or takes the socket that was passed for it.
+/// Listens on the address of a key, or takes the socket that was passed for its section.
 async fn listen(
-    section: &'static str,
+    key: &'static str,
     address: SocketAddr,
     inherited: &mut Vec<Inherited>,
 ) -> Result<TcpListener, DaemonError> {
-    let listener = match inherit::take_tcp(inherited, section, address) {
+    let listener = match inherit::take_tcp(inherited, key.trim_end_matches(".listen"), address) {
         Some(socket) => socket.set_nonblocking(true).and_then(|()| TcpListener::from_std(socket.into())),
         None => TcpListener::bind(address).await,
     };
-    listener.map_err(|source| DaemonError::Listen { section, address, source })
+    listener.map_err(|source| DaemonError::Listen { key, address, source })
 }
 
 async fn serve_http(listener: TcpListener, tls: Option<TlsAcceptor>, shared: Shared, stop: CancellationToken) {

@@ -137,6 +137,7 @@ fn check_config(config: &Config) -> Result<(), Box<dyn std::error::Error>> {
             writeln!(std::io::stderr(), "statlined: note: {}: {note}", config.mapping.file.display())?;
         }
     }
+    carbon::rules::Rules::load(&config.carbon)?;
     for warning in config.warnings() {
         writeln!(std::io::stderr(), "statlined: warning: {warning}")?;
     }

@@ -87,7 +87,7 @@ pub async fn keep_up(path: PathBuf, in_force: watch::Sender<InForce>, stop: Canc
 }
 
 /// What changes when a file does; following links, so that a directory that is swapped as a whole is noticed.
-async fn stamp(path: &Path) -> Option<(SystemTime, u64)> {
+pub async fn stamp(path: &Path) -> Option<(SystemTime, u64)> {
     let path = path.to_owned();
     let metadata = tokio::task::spawn_blocking(move || std::fs::metadata(path)).await.ok()?.ok()?;
     Some((metadata.modified().ok()?, metadata.len()))

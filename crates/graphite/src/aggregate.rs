@@ -44,7 +44,7 @@ pub(crate) fn combine(
     let columns: Vec<Cow<'_, [f64]>> = series.iter().map(|one| grid.column(one, context)).collect();
     let values = fold(how, &columns, grid.len, factor.unwrap_or(context.x_files_factor));
     let mut combined = grid.series(format!("{stem}Series({})", path_list(series)), values);
-    combined.x_files_factor = factor;
+    combined.x_files_factor = factor.or(context.as_graphite_web().then_some(context.x_files_factor));
     combined.kind = if how == Consolidation::Count { Kind::Untyped } else { common_kind(series) };
     combined.tags = common_tags(series);
     combined.tags.entry("name".to_owned()).or_insert_with(|| combined.name.clone());

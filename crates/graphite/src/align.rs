@@ -1,7 +1,7 @@
 //! Bringing series of different steps and starts onto one grid, by time.
 //!
 //! The step of the grid is the least common multiple of the steps; a bucket holds the values of `[t, t + step)`, and a series
-//! of a finer step is consolidated into it in its own way. Graphite pairs values by their place in the list; pairing by
+//! of a finer step is consolidated into it in its own way. graphite-web pairs values by their place in the list; pairing by
 //! time is the same where series begin together, and right where they do not.
 
 use std::borrow::Cow;
@@ -82,7 +82,7 @@ impl Grid {
         let start = series.clone().map(|one| one.start).min()?;
         let end = series.clone().map(Series::end).max()?;
         let step = series.clone().map(|one| one.step).reduce(least_common_multiple)?;
-        let len = series.map(|one| one.len().div_ceil(steps(step, one.step))).max()?;
+        let len = series.map(|one| one.len().div_ceil(values_per_point(one, step))).max()?;
         let over = end.millis().saturating_sub(start.millis()).rem_euclid(step.millis());
         Some(Self { start, step, len, paired_by_place: Some(end.offset(-over)) })
     }
@@ -107,7 +107,7 @@ impl Grid {
             return Cow::Borrowed(series.values());
         }
         if self.paired_by_place.is_some() {
-            let mut column = Bucketer::new(series, context).by_place(steps(self.step, series.step));
+            let mut column = Bucketer::new(series, context).by_place(self.values_per_point(series));
             column.resize(self.len, f64::NAN);
             return Cow::Owned(column);
         }
@@ -124,6 +124,16 @@ impl Grid {
         }
         Cow::Owned(column)
     }
+
+    /// How many values of a series go into one of this grid's.
+    pub(crate) fn values_per_point(&self, series: &Series) -> usize {
+        values_per_point(series, self.step)
+    }
+}
+
+/// How many values of a series go into one of a coarser step.
+fn values_per_point(series: &Series, step: Step) -> usize {
+    usize::try_from(step.millis() / series.step.millis()).unwrap_or(usize::MAX).max(1)
 }
 
 /// Makes one value of a series' values in a span of time.
@@ -162,13 +172,7 @@ impl<'s> Bucketer<'s> {
         }
         #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
         let slots = values_per_point as f64;
-        let buckets = self.series.values().chunks(values_per_point);
-        buckets
-            .map(|bucket| {
-                let present = bucket.iter().filter(|value| !value.is_nan()).count();
-                if enough(present, slots, self.x_files_factor) { self.how.apply(bucket) } else { f64::NAN }
-            })
-            .collect()
+        self.series.values().chunks(values_per_point).map(|bucket| self.consolidated(bucket, slots)).collect()
     }
 
     /// The values in `[from, until)`, consolidated in the way that the target or the series' kind says.
@@ -178,7 +182,11 @@ impl<'s> Bucketer<'s> {
         if let ([single], true) = (bucket, self.x_files_factor <= 0.0) {
             return *single;
         }
-        let slots = (until.millis().saturating_sub(from.millis()) as f64 / self.series.step.millis() as f64).max(1.0);
+        let slots = until.millis().saturating_sub(from.millis()) as f64 / self.series.step.millis() as f64;
+        self.consolidated(bucket, slots.max(1.0))
+    }
+
+    fn consolidated(&self, bucket: &[f64], slots: f64) -> f64 {
         if enough(bucket.iter().filter(|value| !value.is_nan()).count(), slots, self.x_files_factor) {
             self.how.apply(bucket)
         } else {
@@ -191,11 +199,6 @@ impl<'s> Bucketer<'s> {
 #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
 pub(crate) fn enough(present: usize, slots: f64, x_files_factor: f64) -> bool {
     present > 0 && present as f64 / slots >= x_files_factor
-}
-
-/// How many of the finer steps the coarser one, a multiple of it, has.
-fn steps(coarse: Step, fine: Step) -> usize {
-    usize::try_from(coarse.millis() / fine.millis()).unwrap_or(usize::MAX).max(1)
 }
 
 fn least_common_multiple(left: Step, right: Step) -> Step {
@@ -249,6 +252,16 @@ mod tests {
         assert_eq!(format!("{:?}", both[1]), "[NaN, 5.0, NaN]");
         let (grid, _) = columns(&[series("a", 65, 60, &[1.0, 2.0]), series("b", 125, 60, &[5.0])]);
         assert_eq!((grid.start, grid.len), (at(65), 2));
+    }
+
+    #[test]
+    fn graphite_web_pairs_by_place() {
+        let compat = Context { compat: crate::Compat::GraphiteWeb, ..context() };
+        let series = [series("a", 120, 60, &[1.0, 2.0]), series("b", 90, 30, &[10.0, f64::NAN, 30.0, 40.0, 50.0])];
+        let grid = Grid::of(series.iter(), &compat).unwrap().unwrap();
+        assert_eq!((grid.start, grid.step.millis(), grid.len), (at(90), 60_000, 3));
+        let columns: Vec<_> = series.iter().map(|one| grid.column(one, &compat).into_owned()).collect();
+        assert_eq!(format!("{columns:?}"), "[[1.0, 2.0, NaN], [10.0, 35.0, 50.0]]");
     }
 
     #[test]

@@ -19,6 +19,9 @@ use crate::time;
 pub(crate) enum ParamType {
     AggFunc,
     AggOrSeriesFunc,
+    /// A text, or a flag that means nothing any more.
+    #[serde(rename = "string")]
+    Alignment,
     Any,
     Boolean,
     Date,
@@ -29,17 +32,26 @@ pub(crate) enum ParamType {
     Interval,
     Node,
     NodeOrTag,
+    /// `IntOrInterval` of either sign.
+    #[serde(rename = "intOrInterval")]
+    PointsOrInterval,
     SeriesList,
+    SeriesLists,
     String,
     Tag,
 }
 
 impl ParamType {
+    const fn takes_series(self) -> bool {
+        matches!(self, Self::Any | Self::SeriesList | Self::SeriesLists)
+    }
+
     /// What it takes, in words.
     const fn takes(self) -> &'static str {
         match self {
             Self::AggFunc => "how to aggregate, in quotes, such as \"sum\"",
             Self::AggOrSeriesFunc => "how to aggregate, in quotes, such as \"sum\" or \"sumSeries\"",
+            Self::Alignment => "a quoted unit of time such as \"days\", or \"weeks7\" for weeks that begin on Sundays",
             Self::Any => "series or a number",
             Self::Boolean => "true or false",
             Self::Date => "a quoted time such as \"-1d\" or \"noon yesterday\", or an epoch in seconds",
@@ -49,7 +61,8 @@ impl ParamType {
             Self::Integer | Self::Node => "a whole number",
             Self::Interval => "a quoted interval such as \"1h\"",
             Self::NodeOrTag => "the number of a node or the quoted name of a tag",
-            Self::SeriesList => "series: a path or a function",
+            Self::PointsOrInterval => "a number of points or a quoted interval such as \"1h\"",
+            Self::SeriesList | Self::SeriesLists => "series: a path or a function",
             Self::String => "a quoted text",
             Self::Tag => "the quoted name of a tag",
         }
@@ -206,11 +219,24 @@ impl<'e> Arguments<'e> {
         Ok(arguments)
     }
 
-    /// Arguments of a function that is given series and nothing else, as a callback is.
-    pub(crate) fn of_series(function: &'static Function, series: Vec<Series>) -> Result<Self, EvalError> {
-        let mut slots: Vec<Slot<'e>> = function.params.iter().map(|_| Slot::default()).collect();
-        if let Some(first) = slots.first_mut() {
-            first.lists.push(series);
+    /// Arguments of a function that is given lists of series and nothing else, as a callback is.
+    pub(crate) fn of_lists(function: &'static Function, lists: Vec<Vec<Series>>) -> Result<Self, EvalError> {
+        let params = function.params;
+        let mut slots: Vec<Slot<'e>> = params.iter().map(|_| Slot::default()).collect();
+        let last = params.len().saturating_sub(1);
+        let got = lists.len();
+        for (place, list) in lists.into_iter().enumerate() {
+            let takes_more = place <= last || params.last().is_some_and(|param| param.multiple);
+            let Some(slot) = slots.get_mut(place.min(last)).filter(|_| takes_more) else {
+                return Err(EvalError::TooManyArguments { function: function.name, most: params.len(), got });
+            };
+            let param = &params[place.min(last)];
+            if !param.kind.takes_series() {
+                let (takes, parameter) = (param.takes(), param.name);
+                let reason = format!("parameter {} ({parameter}) takes {takes}, got series", place + 1);
+                return Err(EvalError::Unusable { function: function.name, reason });
+            }
+            slot.lists.push(list);
         }
         let mut arguments = Self { slots };
         arguments.fill_defaults(function)?;
@@ -305,9 +331,7 @@ fn bind_one<'e>(
     if matches!(argument.kind, ExprKind::None) {
         return if param.required && !param.multiple { Err(wrong()) } else { Ok(()) };
     }
-    if matches!(param.kind, ParamType::SeriesList | ParamType::Any)
-        && matches!(argument.kind, ExprKind::Path(_) | ExprKind::Call(_))
-    {
+    if param.kind.takes_series() && matches!(argument.kind, ExprKind::Path(_) | ExprKind::Call(_)) {
         slot.expressions.push(argument);
         return Ok(());
     }
@@ -325,6 +349,7 @@ fn bind_one<'e>(
 /// A literal as a parameter of some type takes it; `None` when it does not.
 fn scalar(kind: ParamType, literal: &ExprKind) -> Option<Scalar> {
     match (kind, literal) {
+        (ParamType::Alignment, ExprKind::Bool(flag)) => Some(Scalar::Bool(*flag)),
         (ParamType::Boolean, _) => boolean(literal).map(Scalar::Bool),
         // A name or a tag shows what was given as a number of this kind.
         (ParamType::Float, _) => number(literal).map(|given| Scalar::Number(Number::Float(given.value()))),
@@ -336,17 +361,20 @@ fn scalar(kind: ParamType, literal: &ExprKind) -> Option<Scalar> {
         (ParamType::IntOrInterval, ExprKind::Number(given)) => {
             whole(*given).filter(|points| points.value() >= 1.0).map(Scalar::Number)
         }
-        (ParamType::NodeOrTag | ParamType::Date, ExprKind::Number(given)) => whole(*given).map(Scalar::Number),
-        (ParamType::Interval | ParamType::IntOrInterval, ExprKind::Text(text)) => {
+        (ParamType::NodeOrTag | ParamType::Date | ParamType::PointsOrInterval, ExprKind::Number(given)) => {
+            whole(*given).map(Scalar::Number)
+        }
+        (ParamType::Interval | ParamType::IntOrInterval | ParamType::PointsOrInterval, ExprKind::Text(text)) => {
             time::parse_interval(text).ok().map(|_| Scalar::Text(text.clone()))
         }
         (ParamType::AggFunc, ExprKind::Text(text)) => registry::aggregation(text).map(|_| Scalar::Text(text.clone())),
         (ParamType::AggOrSeriesFunc, ExprKind::Text(text)) => {
             registry::callback(text).map(|_| Scalar::Text(text.clone()))
         }
-        (ParamType::String | ParamType::Tag | ParamType::NodeOrTag | ParamType::Date, ExprKind::Text(text)) => {
-            Some(Scalar::Text(text.clone()))
-        }
+        (
+            ParamType::Alignment | ParamType::String | ParamType::Tag | ParamType::NodeOrTag | ParamType::Date,
+            ExprKind::Text(text),
+        ) => Some(Scalar::Text(text.clone())),
         _ => None,
     }
 }

@@ -16,10 +16,11 @@ use crate::series::Series;
 /// As graphite-web has it, all series of an answer count together: give it those of all targets.
 #[must_use]
 pub fn consolidate(series: Vec<Series>, context: &Context) -> Vec<Series> {
-    let Some(most) = context.max_data_points.filter(|most| *most > 0) else { return series };
+    let most = context.max_data_points.filter(|most| *most > 0);
     if context.as_graphite_web() {
-        return consolidate_by_place(series, most, context);
+        return consolidate_by_place(series, most.unwrap_or(usize::MAX), context);
     }
+    let Some(most) = most else { return series };
     series.into_iter().map(|one| consolidate_one(one, most, context)).collect()
 }
 
@@ -58,29 +59,37 @@ fn consolidate_by_place(mut series: Vec<Series>, most: usize, context: &Context)
     let end = series.iter().map(|one| one.end().millis()).max().unwrap_or_default();
     let range = end.saturating_sub(start);
     for one in &mut series {
-        let step = one.step.millis();
-        let values_per_point = if most == 1 {
-            one.len()
-        } else {
-            let most = i64::try_from(most).unwrap_or(i64::MAX);
-            if range <= most.saturating_mul(step) {
-                continue;
-            }
-            usize::try_from((range + most * step - 1) / (most * step)).unwrap_or(usize::MAX)
-        };
-        let width = step.saturating_mul(i64::try_from(values_per_point).unwrap_or(i64::MAX));
-        let Some(width) = Step::from_millis(width) else { continue };
-        if most > 1 {
-            let at = one.start.millis();
-            let nudge = width.millis() + at.rem_euclid(step) - at.rem_euclid(width.millis());
-            one.drop_first(usize::try_from(nudge / step - 1).unwrap_or(0));
-            one.start = Timestamp::from_millis(at + nudge);
-        }
-        let values = Bucketer::new(one, context).by_place(values_per_point);
-        one.step = width;
-        one.set_values(values);
+        let end = one.end().millis();
+        narrow_by_place(one, range, most, context);
+        // What lies beyond the end is not labelled, and so not shown.
+        let shown = end.saturating_sub(one.start.millis()).div_euclid(one.step.millis()).saturating_add(1);
+        one.truncate(usize::try_from(shown).unwrap_or(0));
     }
     series
+}
+
+fn narrow_by_place(one: &mut Series, range: i64, most: usize, context: &Context) {
+    let step = one.step.millis();
+    let values_per_point = if most == 1 {
+        one.len()
+    } else {
+        let wanted = i64::try_from(most).unwrap_or(i64::MAX).saturating_mul(step);
+        if range <= wanted {
+            return;
+        }
+        usize::try_from(range.saturating_add(wanted - 1) / wanted).unwrap_or(usize::MAX)
+    };
+    let width = step.saturating_mul(i64::try_from(values_per_point).unwrap_or(i64::MAX));
+    let Some(width) = Step::from_millis(width) else { return };
+    if most > 1 {
+        let at = one.start.millis();
+        let nudge = width.millis() + at.rem_euclid(step) - at.rem_euclid(width.millis());
+        one.drop_first(usize::try_from(nudge / step - 1).unwrap_or(0));
+        one.start = Timestamp::from_millis(at.saturating_add(nudge));
+    }
+    let values = Bucketer::new(one, context).by_place(values_per_point);
+    one.step = width;
+    one.set_values(values);
 }
 
 #[cfg(test)]

@@ -64,6 +64,8 @@ pub fn evaluate_unless(
         fetched,
         missing: RefCell::default(),
         work: Cell::new(0),
+        factor: Cell::new(None),
+        in_keyword: Cell::new(false),
         text_depth: Cell::new(0),
         stacks: RefCell::default(),
     };
@@ -108,6 +110,10 @@ pub(crate) struct Evaluator<'a> {
     fetched: &'a Fetched,
     missing: RefCell<Vec<FetchRequest>>,
     work: Cell<usize>,
+    /// The factor that `setXFilesFactor` has left behind, which in graphite-web holds for all that comes after it.
+    factor: Cell<Option<f64>>,
+    /// Whether what is evaluated stands behind a keyword, where graphite-web fetches nothing.
+    in_keyword: Cell<bool>,
     /// How many texts are being evaluated, each made by a function within the one before.
     text_depth: Cell<usize>,
     /// How high `stacked` has made each stack so far, over each range.
@@ -136,12 +142,21 @@ impl Evaluator<'_> {
             let nearest = registry::nearest(&call.name);
             return Err(EvalError::UnknownFunction { name: call.name.clone(), column: expr.column(), nearest }.into());
         };
+        // graphite-web takes a call with nothing but keywords for the name of a series.
+        if context.as_graphite_web() && call.arguments.is_empty() && !call.keywords.is_empty() {
+            return Ok(Vec::new());
+        }
         let mut arguments = Arguments::bind(function, call)?;
         let inner = (function.window)(&arguments, context)?;
         let mut missing = false;
         for slot in arguments.slots.iter_mut().filter(|_| function.evaluates) {
             for argument in &slot.expressions {
-                match self.series(argument, &inner) {
+                let was_in_keyword = self.in_keyword.get();
+                let is_in_keyword = call.keywords.iter().any(|(_, given)| std::ptr::eq(given, *argument));
+                self.in_keyword.set(was_in_keyword || is_in_keyword);
+                let evaluated = self.series(argument, &inner);
+                self.in_keyword.set(was_in_keyword);
+                match evaluated {
                     Ok(list) => slot.lists.push(list),
                     Err(Stop::Missing) => missing = true,
                     Err(failed) => return Err(failed),
@@ -151,7 +166,15 @@ impl Evaluator<'_> {
         if missing {
             return Err(Stop::Missing);
         }
-        self.run(Call { function, expression: expr.source(), arguments, context, evaluator: self })
+        let mut context = *context;
+        if let (true, Some(factor)) = (context.as_graphite_web(), self.factor.get()) {
+            context.x_files_factor = factor;
+        }
+        let factor = (function.name == "setXFilesFactor").then(|| arguments.number(1)).flatten();
+        let yielded =
+            self.run(Call { function, expression: expr.source(), arguments, context: &context, evaluator: self })?;
+        self.factor.set(factor.or(self.factor.get()));
+        Ok(yielded)
     }
 
     fn run(&self, mut call: Call<'_>) -> Outcome {
@@ -174,6 +197,9 @@ impl Evaluator<'_> {
         selection: impl FnOnce() -> Result<Selection, EvalError>,
         context: &Context,
     ) -> Outcome {
+        if context.as_graphite_web() && self.in_keyword.get() {
+            return Ok(Vec::new());
+        }
         let range = context.range();
         let Some(answer) = self.fetched.series(expression, range, &context.limits) else {
             return Err(self.note_missing(expression, Wanted::Points(selection()?), range));
@@ -365,15 +391,17 @@ impl Call<'_> {
     pub(crate) fn combine(&self, index: usize, series: Vec<Series>) -> Result<Option<Series>, Stop> {
         let name = self.arguments.text(index).unwrap_or("average");
         match registry::callback(name) {
-            Some(Callback::Function(function)) => {
-                let arguments = Arguments::of_series(function, series)?;
-                let expression = self.expression;
-                let call = Call { function, expression, arguments, context: self.context, evaluator: self.evaluator };
-                Ok(self.evaluator.run(call)?.into_iter().next())
-            }
+            Some(Callback::Function(function)) => Ok(self.apply(function, vec![series])?.into_iter().next()),
             Some(Callback::Aggregation(how)) => Ok(aggregate::combine(&series, how, name, None, self.context)?),
             None => Ok(None),
         }
+    }
+
+    /// What another function makes of lists of series, one for each of its parameters.
+    pub(crate) fn apply(&self, function: &'static Function, lists: Vec<Vec<Series>>) -> Outcome {
+        let arguments = Arguments::of_lists(function, lists)?;
+        let (expression, context, evaluator) = (self.expression, self.context, self.evaluator);
+        evaluator.run(Call { function, expression, arguments, context, evaluator })
     }
 
     /// The moment that an argument names, when one was given.

@@ -147,6 +147,20 @@ impl Series {
         }
     }
 
+    /// Leaves out what is later than an instant.
+    pub(crate) fn keep_until(&mut self, last: Timestamp) {
+        let length = last.millis().saturating_sub(self.start.millis());
+        let count = if length < 0 { 0 } else { length / self.step.millis() + 1 };
+        self.keep_first(usize::try_from(count).unwrap_or(usize::MAX));
+    }
+
+    /// Leaves out the values behind the first so many.
+    pub(crate) fn truncate(&mut self, count: usize) {
+        if count < self.len() {
+            self.values = Arc::new(self.values[..count].to_vec());
+        }
+    }
+
     /// Gives it a name that is its path expression too.
     pub(crate) fn rename(&mut self, name: String) {
         self.path_expression.clone_from(&name);

@@ -3,8 +3,8 @@
 //! A moment is a reference and an offset. The reference is now, a time of day, a day, or both; the offset is a sign and
 //! amounts with units. Days and times of day are those of a time zone; the clock is an argument.
 
-use chrono::{DateTime, Datelike, Duration, LocalResult, NaiveDate, NaiveDateTime, NaiveTime, TimeZone, Timelike};
-use chrono_tz::Tz;
+use chrono::{DateTime, Datelike, Duration, LocalResult, NaiveDate, NaiveDateTime, NaiveTime, TimeZone};
+use chrono_tz::{OffsetComponents, Tz};
 use statline_series::Timestamp;
 use thiserror::Error;
 
@@ -277,15 +277,11 @@ pub(crate) fn offset_millis(instant: Timestamp, zone: Tz) -> i64 {
     local(instant, zone).map_or(0, |wall| wall.and_utc().timestamp_millis().saturating_sub(instant.millis()))
 }
 
-/// The start of the day, hour or minute that holds an instant, on the wall clocks of a zone.
-pub(crate) fn start_of(unit_millis: i64, instant: Timestamp, zone: Tz) -> Timestamp {
-    let Ok(wall) = local(instant, zone) else { return instant };
-    let hour = if unit_millis >= MILLIS_A_DAY { 0 } else { wall.hour() };
-    let minute = if unit_millis >= 3_600_000 { 0 } else { wall.minute() };
-    let second = if unit_millis >= 60_000 { 0 } else { wall.second() };
-    let start = NaiveTime::from_hms_opt(hour, minute, second).unwrap_or(NaiveTime::MIN);
-    let moved = at_local(wall.date().and_time(start), zone);
-    if moved > instant { instant } else { moved }
+/// How far graphite-web is off at an instant when it takes what a zone's clocks show for UTC, in milliseconds: the zone's
+/// offset without summer time, which its `mktime` knows to leave out.
+pub(crate) fn clock_error_millis(instant: Timestamp, zone: Tz) -> i64 {
+    DateTime::from_timestamp_millis(instant.millis())
+        .map_or(0, |utc| utc.with_timezone(&zone).offset().base_utc_offset().num_milliseconds())
 }
 
 #[cfg(test)]
@@ -362,6 +358,9 @@ mod tests {
         ] {
             assert_eq!(shown(text, zone), expected, "{text} in {zone}");
         }
+        let summer = Timestamp::from_seconds(1_782_000_000);
+        assert_eq!(offset_millis(summer, Tz::Europe__Berlin), 7_200_000);
+        assert_eq!(clock_error_millis(summer, Tz::Europe__Berlin), 3_600_000);
         let later = parse_at("02:30_20261025", Timestamp::from_seconds(NOW), Tz::Europe__Berlin).unwrap();
         assert_eq!(offset_millis(later, Tz::Europe__Berlin), 3_600_000);
     }

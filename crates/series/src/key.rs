@@ -16,7 +16,7 @@ use thiserror::Error;
 pub const MAX_KEY_BYTES: usize = 4096;
 
 /// Why a text or a set of tags is not a key.
-#[derive(Debug, Error, PartialEq, Eq)]
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum KeyError {
     /// The name is empty.
     #[error("a series needs a name before its tags")]

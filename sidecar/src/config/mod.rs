@@ -4,6 +4,7 @@
 //! nearest known one; the defaults below are the list of what is known, so there is one place for each fact. An empty text
 //! means "not set".
 
+mod carbon;
 mod choice;
 #[cfg(test)]
 mod documented;
@@ -25,6 +26,7 @@ use statline_store::EmbeddedConfig;
 
 use crate::receive::ReceiveConfig;
 
+pub use carbon::Carbon;
 pub use choice::Choice;
 pub use duration::Span;
 pub use load::{ConfigError, load};
@@ -43,7 +45,7 @@ pub struct Config {
     pub repeater: Repeater,
     /// Names that become Prometheus metrics.
     pub mapping: Mapping,
-    /// Carbon's plaintext protocol.
+    /// Carbon's protocols, lists and rules.
     pub carbon: Carbon,
     /// Where points are kept.
     pub store: Store,
@@ -336,31 +338,6 @@ pub enum TagStyle {
 pub struct Mapping {
     /// A mapping file, as statsd_exporter reads it.
     pub file: PathBuf,
-}
-
-/// `[carbon]`
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Carbon {
-    /// TCP addresses of the plaintext protocol.
-    pub listen: Vec<SocketAddr>,
-    /// The longest line, in bytes.
-    pub max_line_bytes: usize,
-    /// The most connections at once.
-    pub max_connections: usize,
-    /// How long a connection may be silent before it is closed.
-    pub idle_timeout: Span,
-}
-
-impl Default for Carbon {
-    fn default() -> Self {
-        Self {
-            listen: vec![SocketAddr::from(([127, 0, 0, 1], 2003))],
-            max_line_bytes: 4096,
-            max_connections: 256,
-            idle_timeout: Span::from_secs(600),
-        }
-    }
 }
 
 /// `[store]`

@@ -46,9 +46,7 @@ impl Config {
         }
         statsd.flush_config().validate().map_err(|error| format!("statsd: {error}"))?;
 
-        at_least_one("carbon.max_connections", self.carbon.max_connections)?;
-        lasts("carbon.idle_timeout", self.carbon.idle_timeout, Duration::from_secs(1), Duration::from_hours(24))?;
-        between("carbon.max_line_bytes", self.carbon.max_line_bytes, 64, 1 << 20)?;
+        self.validate_carbon()?;
 
         if self.store.path.as_os_str().is_empty() {
             return Err("store.path is empty; it must name a directory".to_owned());
@@ -87,6 +85,24 @@ impl Config {
         lasts("query.timeout", self.query.timeout, Duration::from_millis(100), Duration::from_hours(1))?;
 
         self.validate_access()
+    }
+
+    fn validate_carbon(&self) -> Result<(), String> {
+        let carbon = &self.carbon;
+        at_least_one("carbon.max_connections", carbon.max_connections)?;
+        lasts("carbon.idle_timeout", carbon.idle_timeout, Duration::from_secs(1), Duration::from_hours(24))?;
+        between("carbon.receive_buffer", carbon.receive_buffer, 4096, 1 << 30)?;
+        between("carbon.max_line_bytes", carbon.max_line_bytes, 64, 1 << 20)?;
+        between("carbon.max_pickle_bytes", carbon.max_pickle_bytes, 4096, 64 << 20)?;
+        if carbon.max_aggregation_intervals == 0 {
+            return Err("carbon.max_aggregation_intervals is 0; it must be at least 1".to_owned());
+        }
+        if !carbon.write_back_frequency.get().is_zero() {
+            let (least, most) = (Duration::from_secs(1), Duration::from_hours(24));
+            lasts("carbon.write_back_frequency", carbon.write_back_frequency, least, most)?;
+        }
+        at_least_one("carbon.max_aggregates", carbon.max_aggregates)?;
+        at_least_one("carbon.max_aggregate_values", carbon.max_aggregate_values)
     }
 
     fn validate_network(&self) -> Result<(), String> {

@@ -29,6 +29,7 @@ use statline_statsd::mapping::Registry;
 
 use crate::access::Access;
 use crate::backups::Backups;
+use crate::carbon::CarbonStats;
 use crate::engine::{Engine, QueryError};
 use crate::receive::ReceiveStats;
 use crate::status::Status;
@@ -45,6 +46,8 @@ pub struct Shared {
     pub status: Arc<Status>,
     /// What the statsd receivers counted.
     pub received: Arc<ReceiveStats>,
+    /// What carbon's listeners counted.
+    pub carbon: Arc<CarbonStats>,
     /// Our own figures.
     pub metrics: PrometheusHandle,
     /// The metrics that mapping rules have made.
@@ -60,6 +63,7 @@ pub fn router(shared: Shared) -> Router {
     let guarded = graphite()
         .route("/metrics", get(operations::metrics))
         .route("/statsd/refusals", get(operations::refusals))
+        .route("/carbon/refusals", get(operations::carbon_refusals))
         .route("/api/v1/backup", post(operations::backup))
         .route_layer(middleware::from_fn_with_state(shared.clone(), guard));
     Router::new()

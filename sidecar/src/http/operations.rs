@@ -42,6 +42,7 @@ pub async fn metrics(State(shared): State<Shared>, headers: HeaderMap) -> Respon
             format.write(&registry, clock::now(), &mut text);
         }
         shared.status.publish(&shared.received.totals());
+        shared.carbon.publish();
         shared.metrics.run_upkeep();
         format.write_text(&shared.metrics.render(), &mut text);
         format.finish(&mut text);
@@ -55,11 +56,16 @@ pub async fn metrics(State(shared): State<Shared>, headers: HeaderMap) -> Respon
 
 /// `/statsd/refusals`: the last lines that were refused, with reason, place and sender.
 pub async fn refusals(State(shared): State<Shared>) -> Response {
-    let mut text = String::new();
-    for refusal in shared.received.refusals() {
-        text.push_str(&refusal.to_string());
-        text.push('\n');
-    }
+    lines(shared.received.refusals())
+}
+
+/// `/carbon/refusals`: the last carbon lines and pickles that were refused, with reason and sender.
+pub async fn carbon_refusals(State(shared): State<Shared>) -> Response {
+    lines(shared.carbon.refusals())
+}
+
+fn lines(items: Vec<impl ToString>) -> Response {
+    let text: String = items.iter().map(|item| item.to_string() + "\n").collect();
     ([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], text).into_response()
 }
 

@@ -120,9 +120,23 @@ fn bound(socket: &Socket) -> io::Result<Option<(Bound, bool)>> {
 /// Takes the TCP socket for another part of the daemon out of those that were passed: by the name of its section, or by its
 /// port.
 pub fn take_tcp(inherited: &mut Vec<Inherited>, section: &str, address: SocketAddr) -> Option<Socket> {
-    let is_tcp = |socket: &Inherited| matches!(socket.bound, Bound::Tcp(_));
-    let named = inherited.iter().position(|socket| is_tcp(socket) && socket.name == section);
-    let at = named.or_else(|| inherited.iter().position(|socket| is_tcp(socket) && socket.serves(address)))?;
+    take_one(inherited, |bound| matches!(bound, Bound::Tcp(_)), section, address)
+}
+
+/// The same for a UDP socket.
+pub fn take_udp(inherited: &mut Vec<Inherited>, section: &str, address: SocketAddr) -> Option<Socket> {
+    take_one(inherited, |bound| matches!(bound, Bound::Udp(_)), section, address)
+}
+
+fn take_one(
+    inherited: &mut Vec<Inherited>,
+    is_kind: fn(&Bound) -> bool,
+    section: &str,
+    address: SocketAddr,
+) -> Option<Socket> {
+    let is_one = |socket: &Inherited| is_kind(&socket.bound);
+    let named = inherited.iter().position(|socket| is_one(socket) && socket.name == section);
+    let at = named.or_else(|| inherited.iter().position(|socket| is_one(socket) && socket.serves(address)))?;
     Some(inherited.swap_remove(at).socket)
 }
 

@@ -9,13 +9,13 @@
 //! What the kernel dropped before a thread could read it is counted with the rest, so a lost packet is a counted packet.
 
 mod datagram;
-mod drops;
+pub mod drops;
 mod framing;
 pub mod inherit;
 mod intake;
-mod recvmmsg;
-mod sender;
-mod sockets;
+pub mod recvmmsg;
+pub mod sender;
+pub mod sockets;
 mod stats;
 mod stream;
 #[cfg(test)]
@@ -35,7 +35,7 @@ use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 
 pub use recvmmsg::Packet;
-pub use stats::{ReceiveStats, ReceiveTotals};
+pub use stats::{ReceiveStats, ReceiveTotals, excerpt};
 
 use crate::repeater::{Repeater, RepeaterConfig};
 use datagram::Receiver;

@@ -228,6 +228,15 @@ fn open_udp(address: SocketAddr, config: &ReceiveConfig) -> io::Result<(SocketAd
     Ok((bound, sockets))
 }
 
+/// Opens a UDP socket that nobody shares, beside others of the list.
+///
+/// # Errors
+/// The system's.
+pub fn open_udp_alone(address: SocketAddr, listen: &[SocketAddr], receive_buffer: usize) -> io::Result<Socket> {
+    let options = UdpOptions { shared: false, only_v6: is_only_v6(address, listen), receive_buffer };
+    open_one_udp(address, options)
+}
+
 fn open_one_udp(address: SocketAddr, options: UdpOptions) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
     if address.is_ipv6() {
@@ -280,7 +289,11 @@ fn tell_granted(socket: &Socket, address: SocketAddr, asked: usize) -> io::Resul
     Ok(())
 }
 
-fn open_tcp(address: SocketAddr, listen: &[SocketAddr]) -> io::Result<(SocketAddr, Socket)> {
+/// Opens a TCP socket that listens, beside others of the list, and says what it was bound to.
+///
+/// # Errors
+/// The system's.
+pub fn open_tcp(address: SocketAddr, listen: &[SocketAddr]) -> io::Result<(SocketAddr, Socket)> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     if address.is_ipv6() {
         socket.set_only_v6(is_only_v6(address, listen))?;

@@ -210,7 +210,7 @@ impl Drop for Connected {
 }
 
 /// The line of a packet that holds an offset, fit to be shown.
-pub(super) fn excerpt(packet: &[u8], offset: usize) -> String {
+pub fn excerpt(packet: &[u8], offset: usize) -> String {
     let offset = offset.min(packet.len());
     let start = packet[..offset].iter().rposition(|byte| *byte == b'\n').map_or(0, |newline| newline + 1);
     let line = &packet[start..];

@@ -41,6 +41,8 @@ flush_interval = "{interval_seconds}s"
 listen = ["127.0.0.1:0"]
 [carbon]
 listen = []
+udp_listen = []
+pickle_listen = []
 [http]
 listen = "127.0.0.1:0"
 [flight]

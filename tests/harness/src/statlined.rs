@@ -41,6 +41,8 @@ struct Addresses {
     statsd_tcp: Option<SocketAddr>,
     console: Option<SocketAddr>,
     carbon: SocketAddr,
+    carbon_udp: SocketAddr,
+    carbon_pickle: SocketAddr,
     http: SocketAddr,
     flight: SocketAddr,
 }
@@ -124,6 +126,8 @@ impl Statlined {
             ("STATLINE_STATSD__TCP_LISTEN", "127.0.0.1:0"),
             ("STATLINE_CONSOLE__LISTEN", "127.0.0.1:0"),
             ("STATLINE_CARBON__LISTEN", "127.0.0.1:0"),
+            ("STATLINE_CARBON__UDP_LISTEN", "127.0.0.1:0"),
+            ("STATLINE_CARBON__PICKLE_LISTEN", "127.0.0.1:0"),
             ("STATLINE_HTTP__LISTEN", "127.0.0.1:0"),
             ("STATLINE_FLIGHT__LISTEN", "127.0.0.1:0"),
             ("STATLINE_STATSD__FLUSH_INTERVAL", &options.flush_interval),
@@ -196,6 +200,18 @@ impl Statlined {
     #[must_use]
     pub const fn carbon(&self) -> SocketAddr {
         self.addresses.carbon
+    }
+
+    /// Where datagrams of carbon lines go.
+    #[must_use]
+    pub const fn carbon_udp(&self) -> SocketAddr {
+        self.addresses.carbon_udp
+    }
+
+    /// Where carbon's pickles go.
+    #[must_use]
+    pub const fn carbon_pickle(&self) -> SocketAddr {
+        self.addresses.carbon_pickle
     }
 
     /// The HTTP API.
@@ -276,6 +292,8 @@ impl Addresses {
             statsd_tcp: address("statsd_tcp"),
             console: address("console"),
             carbon: address("carbon")?,
+            carbon_udp: address("carbon_udp")?,
+            carbon_pickle: address("carbon_pickle")?,
             http: address("http")?,
             flight: address("flight")?,
         })

@@ -93,6 +93,7 @@ fn identity(call: &mut Call<'_>) -> Outcome {
     let name = call.arguments.text(0).unwrap_or_default().to_owned();
     let step = Step::from_seconds(60).unwrap_or(Step::SECOND);
     let mut line = Series::new(name, call.context.from, step, Vec::new());
+    line.said_end = call.context.as_graphite_web().then_some(call.context.until);
     let span = call.context.until.millis().saturating_sub(line.start.millis());
     let count = usize::try_from(span.saturating_add(step.millis() - 1) / step.millis()).unwrap_or(0);
     call.check_points(count)?;

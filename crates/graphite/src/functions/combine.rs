@@ -1,8 +1,10 @@
 //! Combine: many series into one.
 
+use std::borrow::Cow;
+
 use statline_series::Consolidation;
 
-use super::SERIES_LIST;
+use super::{SERIES_LIST, finite};
 use crate::aggregate;
 use crate::align::Grid;
 use crate::arguments::{Literal, Param, ParamType};
@@ -56,6 +58,14 @@ pub(crate) const FUNCTIONS: &[Function] = &[
         ],
         percentile_of_series,
     ),
+    Function::new(
+        "powSeries",
+        Group::Combine,
+        "The first series to the power of the next, that to the power of the one after it, and so on.",
+        &[Param::required("seriesList", ParamType::SeriesList).multiple()],
+        pow,
+    )
+    .aggregating(),
     aggregating("rangeOfSeries", "How far the largest and the smallest value of each moment are apart.", range),
     aggregating("stddevSeries", "The standard deviation of all series at each moment.", stddev),
     aggregating("sumSeries", "The sum of all series at each moment, missing values left out.", sum).also(&["sum"]),
@@ -111,6 +121,25 @@ fn multiply(call: &mut Call<'_>) -> Outcome {
         return Ok(series);
     }
     Ok(aggregate::combine(&series, Consolidation::Multiply, "multiply", None, call.context)?.into_iter().collect())
+}
+
+fn pow(call: &mut Call<'_>) -> Outcome {
+    let series = call.series(0);
+    let Some(grid) = Grid::of(series.iter(), call.context)? else { return Ok(Vec::new()) };
+    let mut columns = series.iter().map(|one| grid.column(one, call.context));
+    let mut powers = columns.next().map(Cow::into_owned).unwrap_or_default();
+    for exponents in columns {
+        for (power, exponent) in powers.iter_mut().zip(exponents.iter()) {
+            *power = raised(*power, *exponent);
+        }
+    }
+    let names: Vec<&str> = series.iter().map(|one| one.name.as_str()).collect();
+    Ok(vec![grid.series(format!("powSeries({})", names.join(",")), powers)])
+}
+
+/// A power; missing where one of both is, and where it is not finite.
+fn raised(base: f64, exponent: f64) -> f64 {
+    if base.is_nan() || exponent.is_nan() { f64::NAN } else { finite(base.powf(exponent)) }
 }
 
 fn group(call: &mut Call<'_>) -> Outcome {
@@ -172,6 +201,10 @@ mod tests {
             ("multiplySeries(s.*)", "multiplySeries(s.*)", [3.0, NO, NO, NO, -5.0]),
             ("rangeOfSeries(s.*)", "rangeOfSeries(s.*)", [2.0, 0.0, 0.0, NO, 6.0]),
             ("stddevSeries(s.*)", "stddevSeries(s.*)", [1.0, 0.0, 0.0, NO, 3.0]),
+            ("powSeries(s.*)", "powSeries(s.a,s.b)", [1.0, NO, NO, NO, 0.2]),
+            ("powSeries(s.a,constantLine(0))", "powSeries(s.a,0.0)", [1.0, 1.0, NO, NO, 1.0]),
+            ("powSeries(diffSeries(t,t),s.*)", "powSeries(diffSeries(t),s.a,s.b)", [0.0, NO, NO, NO, NO]),
+            ("groupByNode(s.*,0,'powSeries')", "s", [1.0, NO, NO, NO, 0.2]),
             ("countSeries(s.*,t)", "countSeries(s.*,t)", [3.0; 5]),
             ("aggregate(s.*,'median')", "medianSeries(s.*)", [2.0, 2.0, 4.0, NO, 2.0]),
             ("aggregate(s.*,'sumSeries',0.6)", "sumSeries(s.*)", [4.0, NO, NO, NO, 4.0]),

@@ -116,15 +116,19 @@ fn as_percent(call: &mut Call<'_>) -> Outcome {
     }
     if let (Some(total), Some(value)) = (call.arguments.scalar(1), call.arguments.number(1)) {
         let total = total.to_string();
+        if call.context.as_graphite_web() {
+            let values = vec![value; series.first().map_or(0, Series::len)];
+            return percents_by_place(call, &series, None, &values, &total);
+        }
         return Ok(series.into_iter().map(|one| of_number(one, &total, value)).collect());
     }
     if !has_totals {
         let Some(total) = total_of(call, &series)? else { return Ok(Vec::new()) };
-        return series.iter().map(|one| percent_of(call, one, &total)).collect();
+        return percents_of_one(call, &series, &total);
     }
     match totals.as_slice() {
         [] => Ok(series.iter().map(|one| missing(format!("asPercent({},MISSING)", one.name), one)).collect()),
-        [total] => series.iter().map(|one| percent_of(call, one, total)).collect(),
+        [total] => percents_of_one(call, &series, total),
         _ if totals.len() == series.len() => {
             let (mut parts, mut totals) = (series, totals);
             parts.sort_by(|left, right| left.name.cmp(&right.name));
@@ -151,6 +155,48 @@ fn percent_of(call: &Call<'_>, part: &Series, total: &Series) -> Result<Series, 
     zip(call, format!("asPercent({},{})", part.name, total.name), part, total, percent)
 }
 
+/// graphite-web has what is missing begin where the percentages before it begin.
+fn on_last_grid(call: &Call<'_>, mut unknown: Series, before: &[Series]) -> Series {
+    if let (true, Some(last)) = (call.context.as_graphite_web(), before.last()) {
+        (unknown.start, unknown.step) = last.grid();
+    }
+    unknown
+}
+
+fn percents_of_one(call: &Call<'_>, series: &[Series], total: &Series) -> Outcome {
+    if !call.context.as_graphite_web() || series.len() == 1 {
+        return series.iter().map(|one| percent_of(call, one, total)).collect();
+    }
+    let Some(grid) = Grid::of(series.iter().chain([total]), call.context)? else { return Ok(Vec::new()) };
+    let totals = grid.column(total, call.context);
+    let own_len = total.len().div_ceil(grid.values_per_point(total));
+    percents_by_place(call, series, Some(total), &totals[..own_len], &total.name)
+}
+
+/// As graphite-web does it when steps differ: values of the common step stand at the times of each series' own.
+fn percents_by_place(
+    call: &Call<'_>,
+    series: &[Series],
+    beside: Option<&Series>,
+    totals: &[f64],
+    total_name: &str,
+) -> Outcome {
+    let Some(grid) = Grid::of(series.iter().chain(beside), call.context)? else { return Ok(Vec::new()) };
+    let percents = series.iter().map(|part| {
+        let mut parts = grid.column(part, call.context).into_owned();
+        parts.truncate(part.len().div_ceil(grid.values_per_point(part)));
+        parts.resize(parts.len().max(totals.len()), f64::NAN);
+        for (index, part) in parts.iter_mut().enumerate() {
+            *part = percent(*part, totals.get(index).copied().unwrap_or(f64::NAN));
+        }
+        let name = format!("asPercent({},{total_name})", part.name);
+        let mut one = Series::new(name, part.start, part.step, parts);
+        one.keep_until(part.end());
+        one
+    });
+    Ok(percents.collect())
+}
+
 /// The sum of series, under the name that a sum of them has.
 fn total_of(call: &Call<'_>, series: &[Series]) -> Result<Option<Series>, Stop> {
     let Some(grid) = Grid::of(series.iter(), call.context)? else { return Ok(None) };
@@ -174,19 +220,20 @@ fn as_percent_by_nodes(call: &Call<'_>, series: Vec<Series>, totals: Option<Vec<
         };
         total_of_key.extend(total.map(|total| (key.clone(), total)));
     }
-    let mut percentages = Vec::new();
+    let mut percentages: Vec<Series> = Vec::new();
     for (key, group) in &parts {
         for part in group {
             percentages.push(match total_of_key.get(key) {
                 Some(total) => percent_of(call, part, total)?,
-                None => missing(format!("asPercent({},MISSING)", part.name), part),
+                None => on_last_grid(call, missing(format!("asPercent({},MISSING)", part.name), part), &percentages),
             });
         }
     }
     let known: std::collections::HashSet<&str> = parts.iter().map(|(key, _)| key.as_str()).collect();
     for (key, _) in total_groups.take().unwrap_or_default() {
         if let (false, Some(total)) = (known.contains(key.as_str()), total_of_key.get(&key)) {
-            percentages.push(missing(format!("asPercent(MISSING,{})", total.name), total));
+            let unknown = missing(format!("asPercent(MISSING,{})", total.name), total);
+            percentages.push(on_last_grid(call, unknown, &percentages));
         }
     }
     Ok(percentages)

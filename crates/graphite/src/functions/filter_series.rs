@@ -162,7 +162,7 @@ fn by_name(call: &mut Call<'_>, keep: bool) -> Outcome {
     Ok(series)
 }
 
-fn ranked(call: &mut Call<'_>, how: Consolidation, highest: bool) -> Outcome {
+pub(super) fn ranked(call: &mut Call<'_>, how: Consolidation, highest: bool) -> Outcome {
     let count = call.arguments.integer(1).unwrap_or(1);
     let series = sorted::by_value(call.series(0), |one| one.summary(how), highest);
     Ok(first(series, count))

@@ -4,23 +4,37 @@
 //! and tools match on them.
 
 mod alias;
+mod alias_base64;
+mod baseline;
 mod calculate;
+mod clock;
 mod combine;
+mod curves;
 mod divide;
+mod extremes;
 mod filter_data;
 mod filter_series;
 mod graph;
 mod grouping;
+mod heat_map;
+mod hitcount;
 mod holt_winters;
+mod intervals;
 mod legend;
 mod moving;
+mod pairs;
+mod polyfit;
 mod preview;
 mod repair;
+mod shift;
+mod signal;
+mod slo;
 mod sorting;
 mod special;
 mod summarize;
 mod timers;
 mod transform;
+mod wildcards;
 
 #[cfg(test)]
 mod proptests;
@@ -36,9 +50,15 @@ pub(crate) static GROUPS: &[&[Function]] = &[
     combine::FUNCTIONS,
     divide::FUNCTIONS,
     grouping::FUNCTIONS,
+    pairs::FUNCTIONS,
+    wildcards::FUNCTIONS,
     transform::FUNCTIONS,
     repair::FUNCTIONS,
+    curves::FUNCTIONS,
     summarize::FUNCTIONS,
+    hitcount::FUNCTIONS,
+    shift::FUNCTIONS,
+    clock::FUNCTIONS,
     moving::FUNCTIONS,
     holt_winters::FUNCTIONS,
     calculate::FUNCTIONS,
@@ -50,6 +70,13 @@ pub(crate) static GROUPS: &[&[Function]] = &[
     graph::FUNCTIONS,
     special::FUNCTIONS,
     timers::FUNCTIONS,
+    alias_base64::FUNCTIONS,
+    baseline::FUNCTIONS,
+    extremes::FUNCTIONS,
+    heat_map::FUNCTIONS,
+    polyfit::FUNCTIONS,
+    signal::FUNCTIONS,
+    slo::FUNCTIONS,
 ];
 
 /// The series that most functions take first.
@@ -57,6 +84,11 @@ const SERIES_LIST: Param = Param::required("seriesList", ParamType::SeriesList);
 
 const fn int(value: i64) -> Literal {
     Literal::Number(Number::Int(value))
+}
+
+/// What has no finite result has none.
+const fn finite(value: f64) -> f64 {
+    if value.is_finite() { value } else { f64::NAN }
 }
 
 /// Changes each of the series given first.

@@ -184,6 +184,7 @@ fn random_walk(call: &mut Call<'_>) -> Outcome {
     };
     let name = call.arguments.text(0).unwrap_or_default().to_owned();
     let mut walk = Series::new(name, call.context.from, step, Vec::new());
+    walk.said_end = call.context.as_graphite_web().then_some(call.context.until);
     let span = call.context.until.millis().saturating_sub(walk.start.millis());
     let count = usize::try_from(span.saturating_add(step.millis() - 1) / step.millis()).unwrap_or(0);
     call.check_points(count)?;

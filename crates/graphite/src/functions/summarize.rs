@@ -1,37 +1,44 @@
-//! Transform, continued: coarser points, each standing for an interval.
-//!
-//! Intervals of whole days begin at midnight in the query's zone, shorter ones at its multiples of the interval, so that a
-//! day is a day also where clocks differ from UTC or change.
+//! Transform, continued: coarser points, each made of the values in an interval.
 
-use statline_series::{Consolidation, Kind, Step, TimeRange, Timestamp};
+use statline_series::{Consolidation, Kind, Timestamp};
 
 use super::SERIES_LIST;
+use super::intervals::{self, Begin, Unit};
+use crate::aggregate;
 use crate::align::{Bucketer, enough};
-use crate::arguments::{Arguments, Literal, Param, ParamType};
+use crate::arguments::{Arguments, Literal, Param, ParamType, Scalar};
 use crate::context::Context;
 use crate::error::EvalError;
-use crate::evaluate::{Call, Outcome, Stop};
+use crate::evaluate::{Call, Outcome};
 use crate::registry::{Function, Group};
 use crate::series::Series;
-use crate::{aggregate, time};
 
-const MILLIS_A_DAY: i64 = 86_400_000;
-const INTERVAL: Param = Param::required("intervalString", ParamType::Interval).suggesting(&[
-    Literal::Text("10min"),
-    Literal::Text("1h"),
-    Literal::Text("1d"),
-]);
+const FUNC: Param = Param::optional("func", ParamType::AggFunc).or(Literal::Text("sum"));
 
 pub(crate) const FUNCTIONS: &[Function] = &[
     Function::new(
-        "hitcount",
+        "smartSummarize",
         Group::Transform,
-        "How many hits rates a second amount to in each interval. Intervals end with the series, or with alignToInterval \
-         begin at whole minutes, hours or days.",
-        &[SERIES_LIST, INTERVAL, Param::optional("alignToInterval", ParamType::Boolean).or(Literal::Bool(false))],
-        hitcount,
+        "One value for each interval, made by func of the values in it. Intervals begin with the range, or with alignTo at \
+         the year, month, week, day, hour, minute or second that it begins in.",
+        &[
+            SERIES_LIST,
+            intervals::PARAM,
+            FUNC,
+            Param::optional("alignTo", ParamType::Alignment).suggesting(&[
+                Literal::Text("years"),
+                Literal::Text("months"),
+                Literal::Text("weeks"),
+                Literal::Text("weeks7"),
+                Literal::Text("days"),
+                Literal::Text("hours"),
+                Literal::Text("minutes"),
+                Literal::Text("seconds"),
+            ]),
+        ],
+        smart_summarize,
     )
-    .over(hitcount_window),
+    .over(aligned_window),
     Function::new(
         "summarize",
         Group::Transform,
@@ -39,40 +46,78 @@ pub(crate) const FUNCTIONS: &[Function] = &[
          or with alignToFrom begin with the series.",
         &[
             SERIES_LIST,
-            INTERVAL,
-            Param::optional("func", ParamType::AggFunc).or(Literal::Text("sum")),
+            intervals::PARAM,
+            FUNC,
             Param::optional("alignToFrom", ParamType::Boolean).or(Literal::Bool(false)),
         ],
         summarize,
     ),
 ];
 
-fn interval(arguments: &Arguments<'_>, function: &'static str) -> Result<Step, EvalError> {
-    let text = arguments.text(1).unwrap_or_default();
-    let millis = time::parse_interval(text).unwrap_or(0);
-    Step::from_millis(millis).ok_or_else(|| EvalError::Unusable {
-        function,
-        reason: format!("intervalString is longer than nothing, such as \"1h\", got {text:?}"),
-    })
+fn summarize(call: &mut Call<'_>) -> Outcome {
+    let interval = intervals::length(&call.arguments, "summarize")?;
+    let from_start = call.arguments.flag(3);
+    let begin_of = |call: &Call<'_>, one: &Series| {
+        let zone = intervals::zone(call.context);
+        if from_start { Begin::At(one.start) } else { Begin::of_calendar(one.start, interval, zone) }
+    };
+    let past_end = |one: &Series| if from_start { one.end() } else { one.end().align_down(interval).offset(1) };
+    let suffix = if from_start { ", true" } else { "" };
+    gather(call, "summarize", suffix, begin_of, past_end)
 }
 
-fn summarize(call: &mut Call<'_>) -> Outcome {
-    let interval = interval(&call.arguments, "summarize")?;
+fn smart_summarize(call: &mut Call<'_>) -> Outcome {
+    let aligned = alignment(&call.arguments)?.map(|unit| (unit, unit.start(call.context.from, call.context)));
+    let interval = intervals::length(&call.arguments, "smartSummarize")?;
+    let begin_of = |call: &Call<'_>, one: &Series| match aligned {
+        // What the window begins with may come later than what it is aligned to.
+        Some((unit, start)) if !call.context.as_graphite_web() && one.start < start.offset(one.step.millis()) => {
+            if unit.is_of_days() { Begin::at_day(start, interval, call.context.zone) } else { Begin::At(start) }
+        }
+        _ => Begin::At(one.start),
+    };
+    gather(call, "smartSummarize", "", begin_of, Series::end)
+}
+
+fn alignment(arguments: &Arguments<'_>) -> Result<Option<Unit>, EvalError> {
+    match arguments.scalar(3) {
+        Some(Scalar::Text(text)) => Unit::parse(text)
+            .map(Some)
+            .map_err(|reason| EvalError::Unusable { function: "smartSummarize", reason: format!("alignTo: {reason}") }),
+        // Once a flag, which still stands in old dashboards and means nothing.
+        _ => Ok(None),
+    }
+}
+
+fn aligned_window(arguments: &Arguments<'_>, context: &Context) -> Result<Context, EvalError> {
+    let Some(unit) = alignment(arguments)? else { return Ok(*context) };
+    Ok(intervals::window_from(unit.start(context.from, context), context))
+}
+
+/// Makes one value of the values in each interval. Intervals begin where `begin_of` says. As many follow as a series needs;
+/// for graphite-web as many as it takes to get past `past_end`.
+fn gather(
+    call: &mut Call<'_>,
+    name: &str,
+    suffix: &str,
+    begin_of: impl Fn(&Call<'_>, &Series) -> Begin,
+    past_end: impl Fn(&Series) -> Timestamp,
+) -> Outcome {
+    let interval = intervals::length(&call.arguments, call.function.name)?;
     let how = call.arguments.aggregation(2);
     let text = call.arguments.text(1).unwrap_or_default().to_owned();
     let function = call.arguments.text(2).unwrap_or_default().to_owned();
-    let from_start = call.arguments.flag(3);
-    let suffix = if from_start { ", true" } else { "" };
     let mut series = call.series(0);
     for one in &mut series {
-        let boundaries = boundaries(call, one, interval, from_start)?;
-        one.set_values(bucket_values(one, &boundaries, interval, how, call.context));
+        let end = if call.context.as_graphite_web() { past_end(one) } else { one.end() };
+        let boundaries =
+            if one.is_empty() { Vec::new() } else { begin_of(call, one).boundaries(end, interval, call)? };
+        one.set_values(bucket_values(one, &boundaries, how, interval.millis(), call.context));
         one.start = boundaries.first().copied().unwrap_or(one.start);
         one.step = interval;
-        one.note("summarize", text.as_str());
-        one.note("summarizeFunction", function.as_str());
-        let name = format!("summarize({}, \"{text}\", \"{function}\"{suffix})", one.name);
-        one.rename(name);
+        one.note(name, text.as_str());
+        one.note(&format!("{name}Function"), function.as_str());
+        one.rename(format!("{name}({}, \"{text}\", \"{function}\"{suffix})", one.name));
         one.kind = summary_kind(how, one.kind);
     }
     Ok(series)
@@ -89,15 +134,14 @@ const fn summary_kind(how: Consolidation, kind: Kind) -> Kind {
     }
 }
 
-#[expect(clippy::cast_precision_loss, reason = "lengths are far below 2^52 ms")]
 fn bucket_values(
     one: &Series,
     boundaries: &[Timestamp],
-    interval: Step,
     how: Consolidation,
+    interval_millis: i64,
     context: &Context,
 ) -> Vec<f64> {
-    let slots = interval.millis() as f64 / one.step.millis() as f64;
+    let slots = interval_millis as f64 / one.step.millis() as f64;
     let factor = one.x_files_factor.unwrap_or(context.x_files_factor);
     let bucketer = Bucketer::new(one, context);
     boundaries
@@ -110,99 +154,10 @@ fn bucket_values(
         .collect()
 }
 
-/// Where intervals begin and the last one ends, over the whole of a series.
-fn boundaries(call: &Call<'_>, one: &Series, interval: Step, from_start: bool) -> Result<Vec<Timestamp>, Stop> {
-    if one.is_empty() {
-        return Ok(Vec::new());
-    }
-    let (start, end) = (one.start, one.end());
-    // graphite-web aligns to UTC's days.
-    let zone = if call.context.as_graphite_web() { chrono_tz::Tz::UTC } else { call.context.zone };
-    let days = !from_start && interval.millis() % MILLIS_A_DAY == 0;
-    let ahead = time::offset_millis(start, zone);
-    let first = if from_start { start } else { start.offset(ahead).align_down(interval).offset(-ahead) };
-    // One more than there are, so that the last one has an end; and one for a day that is longer than others.
-    let count = TimeRange::new(first, end).millis() / interval.millis() + 2;
-    call.check_points(usize::try_from(count).unwrap_or(usize::MAX))?;
-    let first_local = start.offset(ahead).align_down(interval);
-    let mut boundaries = Vec::new();
-    let mut index = 0;
-    loop {
-        let ahead_of_first = interval.millis().saturating_mul(index);
-        let boundary =
-            if days { midnight(first_local.offset(ahead_of_first), zone) } else { first.offset(ahead_of_first) };
-        boundaries.push(boundary);
-        if boundary >= end || index > count {
-            return Ok(boundaries);
-        }
-        index += 1;
-    }
-}
-
-/// The instant at which a zone's wall clocks show what UTC's show at another.
-fn midnight(wall: Timestamp, zone: chrono_tz::Tz) -> Timestamp {
-    time::local(wall, chrono_tz::Tz::UTC).map_or(wall, |wall| time::at_local(wall, zone))
-}
-
-fn hitcount_window(arguments: &Arguments<'_>, context: &Context) -> Result<Context, EvalError> {
-    let interval = interval(arguments, "hitcount")?;
-    if !arguments.flag(2) {
-        return Ok(*context);
-    }
-    let start = time::start_of(interval.millis(), context.from, context.zone);
-    // The window excludes its start, where a value has to be.
-    Ok(Context { from: start.offset(-1), ..*context })
-}
-
-fn hitcount(call: &mut Call<'_>) -> Outcome {
-    let interval = interval(&call.arguments, "hitcount")?;
-    let aligned = call.arguments.flag(2);
-    let text = call.arguments.text(1).unwrap_or_default().to_owned();
-    let suffix = if aligned { ", true" } else { "" };
-    let mut series = call.series(0);
-    for one in &mut series {
-        let length = TimeRange::new(one.start, one.end()).millis();
-        let count = length / interval.millis() + i64::from(length % interval.millis() > 0);
-        let buckets = usize::try_from(count).unwrap_or(usize::MAX);
-        call.check_points(buckets)?;
-        let start = if aligned {
-            one.start
-        } else {
-            one.end().offset(interval.millis().saturating_mul(count).saturating_neg())
-        };
-        one.set_values(hits(one, start, interval, buckets));
-        one.start = start;
-        one.step = interval;
-        one.note("hitcount", text.as_str());
-        one.rename(format!("hitcount({}, \"{text}\"{suffix})", one.name));
-        one.kind = Kind::Count;
-    }
-    Ok(series)
-}
-
-/// Spreads each value, a rate that holds for a step, over the intervals that its step touches.
-#[expect(clippy::cast_precision_loss, reason = "lengths are far below 2^52 ms")]
-fn hits(one: &Series, start: Timestamp, interval: Step, buckets: usize) -> Vec<f64> {
-    let mut hits = vec![f64::NAN; buckets];
-    for point in one.points().filter(|point| !point.value.is_nan()) {
-        let mut from = point.timestamp.millis().saturating_sub(start.millis()).max(0);
-        let until = from.saturating_add(one.step.millis());
-        while from < until {
-            let bucket = from / interval.millis();
-            let bucket_end = interval.millis().saturating_mul(bucket + 1);
-            let seconds = (until.min(bucket_end) - from) as f64 / 1000.0;
-            let Some(slot) = usize::try_from(bucket).ok().and_then(|bucket| hits.get_mut(bucket)) else { break };
-            *slot = if slot.is_nan() { 0.0 } else { *slot } + point.value * seconds;
-            from = bucket_end;
-        }
-    }
-    hits
-}
-
 #[cfg(test)]
 mod tests {
-    use crate::Context;
     use crate::testing::{NO, assert_values, at, check, column, context, failure, minutes, run, run_in};
+    use crate::{Compat, Context};
     use chrono_tz::Tz;
     use statline_series::Kind;
 
@@ -250,25 +205,68 @@ mod tests {
     }
 
     #[test]
-    fn rates_amount_to_hits() {
-        let store = [minutes("a", &[1.0, 2.0, NO, 4.0, 5.0])];
-        // The series ends at 360.
-        check("hitcount(a,'2min')", &store, &[("hitcount(a, \"2min\")", &[60.0, 120.0, 540.0])]);
-        check("hitcount(a,'90s')", &store, &[("hitcount(a, \"90s\")", &[30.0, 150.0, 120.0, 420.0])]);
-        let day = 86_400;
-        let hourly = [column("h", day, 3600, &[1.0; 72])];
-        let window = Context::new(at(2 * day + 7200), at(3 * day), at(3 * day));
-        let aligned = run_in(&window, "hitcount(h,'1d',true)", &hourly).unwrap().remove(0);
-        assert_eq!((aligned.name.as_str(), aligned.start), ("hitcount(h, \"1d\", true)", at(2 * day)));
-        assert_values(aligned.values(), &[86_400.0, 3600.0], "aligned");
-        assert!(context().from < at(day));
-    }
-
-    #[test]
     fn an_interval_far_finer_than_the_step_is_refused() {
         let store = [column("a", 0, 86_400, &[1.0; 400])];
         let year = Context::new(at(0), at(400 * 86_400), at(400 * 86_400));
         let error = run_in(&year, "summarize(a,'1s')", &store).unwrap_err().to_string();
         assert!(error.starts_with("the target needs 34560"), "{error}");
+    }
+
+    #[test]
+    fn graphite_web_summarizes_one_interval_beyond_the_end() {
+        let store = [minutes("a", &[1.0, 2.0, NO, 4.0, 5.0])];
+        let compat = Context { compat: Compat::GraphiteWeb, ..context() };
+        let one = run_in(&compat, "summarize(a,'2min')", &store).unwrap().remove(0);
+        assert_values(one.values(), &[1.0, 2.0, 9.0, NO], "the series ends at 360");
+        let one = run_in(&compat, "summarize(a,'2min','sum',true)", &store).unwrap().remove(0);
+        assert_values(one.values(), &[3.0, 4.0, 5.0], "aligned to the start");
+    }
+
+    #[test]
+    fn intervals_begin_where_they_are_told_to() {
+        // Thursday, 29 October 2026, 14:25:30 UTC; clocks went back in Berlin on the 25th.
+        let now = 1_793_283_930;
+        let (midnight, hour) = (1_793_232_000, 3600);
+        let store = [column("a", midnight - 40 * 86_400, 600, &[1.0; 40 * 144 + 100])];
+        let window = Context { from: at(now - 60), until: at(now), now: at(now), ..context() };
+        for (target, start, first) in [
+            ("smartSummarize(a,'1h','sum','hours')", midnight + 14 * hour, 3.0),
+            ("smartSummarize(a,'1d','sum','days')", midnight, 87.0),
+            ("smartSummarize(a,'1w','sum','weeks')", midnight - 3 * 86_400, 3.0 * 144.0 + 87.0),
+            ("smartSummarize(a,'1w','sum','weeks7')", midnight - 4 * 86_400, 4.0 * 144.0 + 87.0),
+            ("smartSummarize(a,'1w','sum','w4')", midnight, 87.0),
+            ("smartSummarize(a,'1w','sum','weeks5')", midnight - 6 * 86_400, 6.0 * 144.0 + 87.0),
+            ("smartSummarize(a,'1mon','count','months')", midnight - 28 * 86_400, 28.0 * 144.0 + 87.0),
+        ] {
+            let one = run_in(&window, target, &store).unwrap().remove(0);
+            assert_eq!(one.start, at(start), "{target}");
+            assert_eq!(one.values()[0], first, "{target}");
+        }
+        let fine = [column("f", now - 200, 1, &[1.0; 201])];
+        for (unit, start, first) in [("minutes", now - 90, 60.0), ("min", now - 90, 60.0), ("seconds", now - 60, 60.0)]
+        {
+            let target = format!("smartSummarize(f,'1min','sum','{unit}')");
+            let one = run_in(&window, &target, &fine).unwrap().remove(0);
+            assert_eq!((one.start, one.values()[0]), (at(start), first), "{target}");
+        }
+        let berlin = Context { zone: Tz::Europe__Berlin, ..window };
+        let days = run_in(&berlin, "smartSummarize(a,'1d','sum','weeks7')", &store).unwrap().remove(0);
+        assert_eq!(days.start, at(midnight - 4 * 86_400 - 2 * hour), "midnight of the 25th, in summer time");
+        assert_values(days.values(), &[150.0, 144.0, 144.0, 144.0, 93.0], "a day of 25 hours");
+        assert_eq!(days.name, "smartSummarize(a, \"1d\", \"sum\")");
+        assert_eq!((days.tags["smartSummarize"].as_str(), days.tags["smartSummarizeFunction"].as_str()), ("1d", "sum"));
+        let plain = [minutes("b", &[1.0, 2.0, NO, 4.0, 5.0])];
+        for target in ["smartSummarize(b,'2min')", "smartSummarize(b,'2min','sum',true)"] {
+            let name = "smartSummarize(b, \"2min\", \"sum\")";
+            check(target, &plain, &[(name, &[3.0, 4.0, 5.0])]);
+            assert_eq!(run(target, &plain)[0].start, at(60));
+        }
+        for (unit, reason) in [
+            ("fortnights", "expected years, months, weeks, days, hours, minutes or seconds, got \"fortnights\""),
+            ("weeks8", "the day of the week that weeks begin with is 1 (Monday) to 7 (Sunday), got \"weeks8\""),
+        ] {
+            let target = format!("smartSummarize(b,'1d','sum','{unit}')");
+            assert_eq!(failure(&target, &plain), format!("smartSummarize: alignTo: {reason}"));
+        }
     }
 }

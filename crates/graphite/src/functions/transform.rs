@@ -2,27 +2,15 @@
 
 use statline_series::Kind;
 
-use super::{SERIES_LIST, each, int};
-use crate::arguments::{Arguments, Literal, Param, ParamType};
-use crate::context::Context;
-use crate::error::EvalError;
+use super::{SERIES_LIST, each, finite, int};
+use crate::arguments::{Literal, Param, ParamType};
 use crate::evaluate::{Call, Outcome};
 use crate::numbers::{general, repr, round};
 use crate::registry::{Function, Group};
 use crate::series::Series;
 use crate::time;
 
-const SHIFTS: &[Literal] = &[
-    Literal::Text("1h"),
-    Literal::Text("6h"),
-    Literal::Text("12h"),
-    Literal::Text("1d"),
-    Literal::Text("2d"),
-    Literal::Text("7d"),
-    Literal::Text("14d"),
-    Literal::Text("30d"),
-];
-
+const INTERVALS: &[Literal] = &[Literal::Text("10min"), Literal::Text("1h"), Literal::Text("1d")];
 const MAX_AND_MIN: &[Param] =
     &[SERIES_LIST, Param::optional("maxValue", ParamType::Float), Param::optional("minValue", ParamType::Float)];
 
@@ -42,6 +30,12 @@ pub(crate) const FUNCTIONS: &[Function] = &[
         "The logarithm of each value, missing for what is not above zero.",
         &[SERIES_LIST, Param::optional("base", ParamType::Float).or(int(10))],
         log,
+    ),
+    transform(
+        "integralByInterval",
+        "The sum of all values up to each one, beginning again with each interval since the start of the range.",
+        &[SERIES_LIST, Param::required("intervalUnit", ParamType::Interval).suggesting(INTERVALS)],
+        integral_by_interval,
     ),
     transform(
         "nonNegativeDerivative",
@@ -85,18 +79,6 @@ pub(crate) const FUNCTIONS: &[Function] = &[
         &[SERIES_LIST, Param::required("seconds", ParamType::Float)],
         scale_to_seconds,
     ),
-    transform(
-        "timeShift",
-        "Series as they were some time ago (or, with a plus sign, will be), drawn over the panel's range.",
-        &[
-            SERIES_LIST,
-            Param::required("timeShift", ParamType::Interval).suggesting(SHIFTS),
-            Param::optional("resetEnd", ParamType::Boolean).or(Literal::Bool(true)),
-            Param::optional("alignDst", ParamType::Boolean).or(Literal::Bool(false)),
-        ],
-        time_shift,
-    )
-    .over(shifted_window),
 ];
 
 const fn transform(
@@ -135,7 +117,7 @@ fn scale(call: &mut Call<'_>) -> Outcome {
 }
 
 fn pow(call: &mut Call<'_>) -> Outcome {
-    let mut series = with_constant(call, "pow", |value, constant| known(value.powf(constant)))?;
+    let mut series = with_constant(call, "pow", |value, constant| finite(value.powf(constant)))?;
     series.iter_mut().for_each(|one| one.kind = Kind::Untyped);
     Ok(series)
 }
@@ -145,13 +127,8 @@ fn invert(call: &mut Call<'_>) -> Outcome {
         one.note("invert", "1");
         one.rename(format!("invert({})", one.name));
         one.kind = Kind::Untyped;
-        one.map(|value| known(value.recip()));
+        one.map(|value| finite(value.recip()));
     })
-}
-
-/// What has no finite result has none.
-const fn known(value: f64) -> f64 {
-    if value.is_finite() { value } else { f64::NAN }
 }
 
 fn log(call: &mut Call<'_>) -> Outcome {
@@ -265,12 +242,48 @@ fn integral(call: &mut Call<'_>) -> Outcome {
     })
 }
 
+fn integral_by_interval(call: &mut Call<'_>) -> Outcome {
+    let unit = call.arguments.text(1).unwrap_or_default().to_owned();
+    let interval = time::parse_interval(&unit).unwrap_or(0).saturating_abs();
+    if interval == 0 {
+        return Err(call.unusable(format!("intervalUnit is longer than nothing, such as \"1d\", got {unit:?}")));
+    }
+    let from = call.context.from;
+    // graphite-web takes what the clocks of the query's zone show for UTC.
+    let is_compat = call.context.as_graphite_web();
+    let begin = from.offset(if is_compat { time::clock_error_millis(from, call.context.zone) } else { 0 }).millis();
+    each(call, |one| {
+        one.note("integralByInterval", unit.as_str());
+        one.rename(format!("integralByInterval({},'{unit}')", one.name));
+        one.kind = Kind::Cumulative;
+        let step = one.step.millis();
+        let mut since_begin = one.start.millis().saturating_sub(begin);
+        let mut current = since_begin.saturating_sub(step).div_euclid(interval);
+        let mut total = 0.0;
+        for value in one.values_mut() {
+            let number = since_begin.div_euclid(interval);
+            if number != current {
+                (current, total) = (number, 0.0);
+            }
+            if !value.is_nan() {
+                total += *value;
+            }
+            *value = total;
+            since_begin = since_begin.saturating_add(step);
+        }
+    })
+}
+
 fn delay(call: &mut Call<'_>) -> Outcome {
     let steps = call.arguments.integer(1).unwrap_or(0);
     let size = usize::try_from(steps.unsigned_abs()).unwrap_or(usize::MAX);
+    let drops_all = steps == 0 && call.context.as_graphite_web();
     each(call, |one| {
         one.note("delay", steps.to_string());
         one.rename(format!("delay({},{steps})", one.name));
+        if drops_all {
+            one.set_values(Vec::new());
+        }
         let values = one.values_mut();
         let size = size.min(values.len());
         if steps < 0 {
@@ -284,48 +297,9 @@ fn delay(call: &mut Call<'_>) -> Outcome {
     })
 }
 
-/// A shift as it is meant: into the past unless a sign says otherwise.
-fn shift_text(arguments: &Arguments<'_>) -> String {
-    let text = arguments.text(1).unwrap_or("0s").trim();
-    if text.starts_with(['+', '-']) { text.to_owned() } else { format!("-{text}") }
-}
-
-fn shift_millis(arguments: &Arguments<'_>, context: &Context) -> Result<i64, EvalError> {
-    let unusable = |error: time::TimeError| EvalError::Unusable { function: "timeShift", reason: error.to_string() };
-    let shift = time::parse_interval(&shift_text(arguments)).map_err(unusable)?;
-    if !arguments.flag(3) {
-        return Ok(shift);
-    }
-    // Both ends on one side of a change of the clocks: keep the time of day.
-    let shifted = context.shifted(shift);
-    let offset = |instant| time::offset_millis(instant, context.zone);
-    let (from, until) = (offset(context.from), offset(context.until));
-    let (past_from, past_until) = (offset(shifted.from), offset(shifted.until));
-    let same_day_time = if from == until && past_from == past_until { from - past_from } else { 0 };
-    Ok(shift + same_day_time)
-}
-
-fn shifted_window(arguments: &Arguments<'_>, context: &Context) -> Result<Context, EvalError> {
-    Ok(context.shifted(shift_millis(arguments, context)?))
-}
-
-fn time_shift(call: &mut Call<'_>) -> Outcome {
-    let shift = shift_millis(&call.arguments, call.context)?;
-    let text = shift_text(&call.arguments);
-    each(call, |one| {
-        one.note("timeShift", text.as_str());
-        one.name = format!("timeShift({}, \"{text}\")", one.name);
-        let shifted = one.start.offset(shift.saturating_neg());
-        // A shift that is no multiple of the step goes to the nearest one, so that the series can be combined with others.
-        let on_grid = one.start.align_down(one.step) == one.start;
-        one.start = if on_grid { shifted.offset(one.step.millis() / 2).align_down(one.step) } else { shifted };
-    })
-}
-
 #[cfg(test)]
 mod tests {
-    use crate::testing::{NO, at, check, column, context, failure, minutes, run, run_in};
-    use crate::{Context, Series};
+    use crate::testing::{NO, check, failure, minutes, run};
     use statline_series::Kind;
 
     #[test]
@@ -346,6 +320,8 @@ mod tests {
             ("round(a,-2)", "round(a,-2)", [0.0, 0.0, NO, 0.0, 100.0]),
             ("scaleToSeconds(a,1)", "scaleToSeconds(a,1)", [-0.016667, 0.041667, NO, 0.0, 1.666667]),
             ("integral(a)", "integral(a)", [-1.0, 1.5, NO, 1.5, 101.5]),
+            ("integralByInterval(a,'2min')", "integralByInterval(a,'2min')", [-1.0, 2.5, 2.5, 0.0, 100.0]),
+            ("integralByInterval(a,'-1d')", "integralByInterval(a,'-1d')", [-1.0, 1.5, 1.5, 1.5, 101.5]),
             ("delay(a,2)", "delay(a,2)", [NO, NO, -1.0, 2.5, NO]),
             ("delay(a,-1)", "delay(a,-1)", [2.5, NO, 0.0, 100.0, NO]),
             ("delay(a,9)", "delay(a,9)", [NO; 5]),
@@ -353,6 +329,10 @@ mod tests {
         ] {
             check(target, &store, &[(name, &values)]);
         }
+        assert_eq!(
+            failure("integralByInterval(a,'0s')", &store),
+            "integralByInterval: intervalUnit is longer than nothing, such as \"1d\", got \"0s\""
+        );
         assert_eq!(failure("log(a,1)", &store), "log: base is above 0 and not 1, got 1");
     }
 
@@ -389,40 +369,5 @@ mod tests {
         ] {
             assert_eq!(run(target, &store)[0].kind, kind, "{target}");
         }
-    }
-
-    #[test]
-    fn a_shift_reads_another_range_and_draws_it_here() {
-        let store = [column("a", 60, 60, &(1..=70).map(f64::from).collect::<Vec<_>>())];
-        let late = Context { from: at(3600), until: at(3900), ..context() };
-        let shift = |target: &str| -> Series { run_in(&late, target, &store).unwrap().remove(0) };
-        for (target, name, first) in [
-            ("timeShift(a,'1h')", "timeShift(a, \"-1h\")", 1.0),
-            ("timeShift(a,'-30min')", "timeShift(a, \"-30min\")", 31.0),
-            ("timeShift(a,'+5min')", "timeShift(a, \"+5min\")", 66.0),
-            ("timeShift(timeShift(a,'30min'),'20min')", "timeShift(timeShift(a, \"-30min\"), \"-20min\")", 11.0),
-        ] {
-            let shifted = shift(target);
-            assert_eq!((shifted.name.as_str(), shifted.start), (name, at(3660)), "{target}");
-            assert_eq!(shifted.values(), (0..5).map(|i| first + f64::from(i)).collect::<Vec<_>>(), "{target}");
-        }
-        let ratio = shift("divideSeries(a,timeShift(a,'1h'))");
-        assert_eq!(ratio.values()[0], 61.0);
-        assert!(failure("timeShift(a,'yesterday')", &store).contains("takes a quoted interval such as \"1h\""));
-    }
-
-    #[test]
-    fn a_shift_can_keep_the_time_of_day() {
-        // Berlin's clocks went back on 25 October 2026 at 1:00 UTC.
-        let day = 86_400;
-        let after = 1_792_886_400 + 2 * day;
-        let context = Context {
-            zone: chrono_tz::Tz::Europe__Berlin,
-            ..Context::new(at(after), at(after + 600), at(after + 600))
-        };
-        let requests =
-            |target: &str| crate::plan(&crate::parse(target).unwrap(), &context).unwrap().remove(0).range.from;
-        assert_eq!(requests("timeShift(a,'7d')"), at(after - 7 * day).offset(1));
-        assert_eq!(requests("timeShift(a,'7d',true,true)"), at(after - 7 * day - 3600).offset(1));
     }
 }
