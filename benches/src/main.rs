@@ -2,6 +2,8 @@
 
 mod allocator;
 mod clock;
+mod graphite;
+mod http;
 mod machine;
 mod procfs;
 mod report;
@@ -46,6 +48,8 @@ enum Command {
     StoreAppend(store::append::AppendArgs),
     /// Memory, opening and answers of the index of a million series
     StoreIndex(store::index::IndexArgs),
+    /// Targets and names over HTTP, beside graphite-web
+    Graphite(graphite::GraphiteArgs),
     /// A process that receives and counts, for the other commands
     #[command(hide = true)]
     NullReceiver(statsd::null::NullArgs),
@@ -70,15 +74,18 @@ enum Part {
     Statsd,
     /// The store
     Store,
+    /// The Graphite language and API
+    Graphite,
 }
 
 impl Part {
-    const ALL: [Self; 2] = [Self::Statsd, Self::Store];
+    const ALL: [Self; 3] = [Self::Statsd, Self::Store, Self::Graphite];
 
     const fn name(self) -> &'static str {
         match self {
             Self::Statsd => "statsd",
             Self::Store => "store",
+            Self::Graphite => "graphite",
         }
     }
 }
@@ -105,6 +112,7 @@ fn main() -> ExitCode {
         Command::StorePoints(args) => show(store::points::run(&args)),
         Command::StoreAppend(args) => show(store::append::run(&args)),
         Command::StoreIndex(args) => show(store::index::run(&args)),
+        Command::Graphite(args) => show(graphite::run(&args)),
         Command::NullReceiver(args) => statsd::null::run(&args),
     };
     match outcome {
@@ -122,6 +130,7 @@ fn run(args: &RunArgs) -> Result<(), Error> {
         let (text, bars) = match part {
             Part::Statsd => statsd::run(&args.statsd)?,
             Part::Store => store::run()?,
+            Part::Graphite => graphite::run(&graphite::GraphiteArgs::default())?,
         };
         let date = chrono::Utc::now().format("%Y-%m-%d %H:%M UTC");
         let machine = format!("{}. {date}. `make bench ONLY={}`.", machine::describe(), part.name());

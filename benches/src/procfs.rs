@@ -46,6 +46,22 @@ pub fn threads(pid: u32) -> Result<Vec<Thread>, Error> {
     Ok(threads)
 }
 
+/// User and system time of a process, threads that have ended included, to a hundredth of a second.
+///
+/// # Errors
+/// When there is no such process.
+pub fn cpu(pid: u32) -> Result<Duration, Error> {
+    let path = format!("/proc/{pid}/stat");
+    let stat = fs::read_to_string(&path).map_err(|error| format!("{path}: {error}"))?;
+    parse_cpu(&stat).ok_or_else(|| format!("{path} tells no times").into())
+}
+
+fn parse_cpu(stat: &str) -> Option<Duration> {
+    // The name stands in parentheses and may hold any.
+    let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11).map_while(|field| field.parse::<u64>().ok());
+    Some(Duration::from_millis(10 * (fields.next()? + fields.next()?)))
+}
+
 /// The memory of a process that is in RAM now, and the most that was, in bytes.
 ///
 /// # Errors
@@ -109,6 +125,13 @@ mod tests {
         let sum = parse_udp(table, SocketAddr::from(([127, 0, 0, 1], 8125)));
         assert_eq!(sum, Some(UdpSocket { queued: 0xA01, dropped: 7 }));
         assert_eq!(parse_udp(table, SocketAddr::from(([127, 0, 0, 1], 8126))), None);
+    }
+
+    #[test]
+    fn times_stand_behind_the_name() {
+        let stat = "7 (a ) b) S 1 7 7 0 -1 4194304 100 0 0 0 250 31 0 0 20 0 9 0 100 1000 200";
+        assert_eq!(parse_cpu(stat), Some(Duration::from_millis(2810)));
+        assert!(cpu(std::process::id()).is_ok());
     }
 
     #[test]

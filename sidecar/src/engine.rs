@@ -6,7 +6,7 @@
 
 mod names;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -16,7 +16,7 @@ use statline_flight::action::{EventList, Events, Health};
 use statline_graphite::{
     Answer, Compat, Context, EvalError, Expr, FetchRequest, FetchedSeries, Progress, Reading, Series, Wanted,
 };
-use statline_series::{Batch, Event, Step, TimeRange, Timestamp};
+use statline_series::{Batch, Event, SeriesKey, Step, TimeRange, Timestamp, Values};
 use statline_store::{Fetch, Fetched, FetchedSketches, Resolution, Selection, Store, StoreError};
 use thiserror::Error;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
@@ -112,6 +112,8 @@ pub struct Window {
     pub zone: Tz,
     /// The most points of a series.
     pub max_data_points: Option<usize>,
+    /// How much of a bucket must be present for it to have a value, from 0 to 1.
+    pub x_files_factor: f64,
     /// Whose answer is wanted; `None` for the one that is configured.
     pub compat: Option<Compat>,
     /// What parameters of templates stand for, by name.
@@ -170,6 +172,22 @@ impl Engine {
         statline_graphite::consolidate(series, &self.context(window))
     }
 
+    /// Does other work for an answer when it is its turn, such as to draw it. The work is told how to find out that nobody
+    /// waits for it any more.
+    ///
+    /// # Errors
+    /// Those of the work; when it takes too long.
+    pub async fn work<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&dyn Fn() -> bool) -> Result<T, QueryError> + Send + 'static,
+    ) -> Result<T, QueryError> {
+        self.bounded(|permit| async {
+            let work = tokio::task::spawn_blocking(move || work(&|| permit.is_unwanted()));
+            work.await.map_err(|error| QueryError::Internal(error.to_string()))?
+        })
+        .await
+    }
+
     /// Answers a question when it is its turn, within the time that a question may take, and counts how it went.
     ///
     /// The permit goes along with the work, and says when to leave it: a question that nobody waits for any more, since its
@@ -201,7 +219,8 @@ impl Engine {
         let mut context = Context::new(window.from, window.until, window.now);
         context.zone = window.zone;
         context.max_data_points = window.max_data_points;
-        context.step_hint = self.step;
+        context.x_files_factor = window.x_files_factor;
+        context.step_hint = self.store.usual_step(window.from);
         context.compat = window.compat.unwrap_or(self.limits.compat);
         context.limits.max_series = self.limits.max_series;
         context.limits.max_points = self.limits.max_points;
@@ -214,7 +233,7 @@ impl Engine {
         let mut requests = Vec::new();
         let mut fetched = statline_graphite::Fetched::default();
         loop {
-            let answers = try_join_all(requests.iter().map(|request| self.fetch(request))).await?;
+            let answers = try_join_all(requests.iter().map(|request| self.fetch(request, context.compat))).await?;
             for (request, answer) in requests.iter().zip(answers) {
                 fetched.insert(request, answer);
             }
@@ -242,7 +261,22 @@ impl Engine {
         }
     }
 
-    async fn fetch(&self, request: &FetchRequest) -> Result<Answer, QueryError> {
+    /// Adds the series that have no point in the range: graphite-web draws a series for as long as there is a file of it.
+    async fn add_silent(&self, series: &mut Vec<FetchedSeries>, fetch: &Fetch) -> Result<(), QueryError> {
+        let known = self.store.select(&fetch.selection, TimeRange::ALL).await?;
+        if known.len() > fetch.limits.max_series {
+            return Err(StoreError::TooManySeries { selected: known.len(), limit: fetch.limits.max_series }.into());
+        }
+        let spoken: HashSet<SeriesKey> = series.iter().map(|one| one.key.clone()).collect();
+        series.extend(known.into_iter().filter(|info| !spoken.contains(&info.key)).map(|info| {
+            let start = fetch.range.from.align_up(info.step);
+            let values = Values::Regular { start, step: info.step, values: Vec::new() };
+            FetchedSeries { key: info.key, kind: info.kind, values }
+        }));
+        Ok(())
+    }
+
+    async fn fetch(&self, request: &FetchRequest, compat: Compat) -> Result<Answer, QueryError> {
         let limits = statline_store::Limits { max_series: self.limits.max_series, max_points: self.limits.max_points };
         Ok(match &request.wanted {
             Wanted::Points(selection) => {
@@ -255,7 +289,11 @@ impl Engine {
                 };
                 let series = self.store.fetch(&fetch).await?.into_iter();
                 let fetched = |one: Fetched| FetchedSeries { key: one.key, kind: one.kind, values: one.values };
-                Answer::Points(series.map(fetched).collect())
+                let mut series: Vec<FetchedSeries> = series.map(fetched).collect();
+                if compat == Compat::GraphiteWeb {
+                    self.add_silent(&mut series, &fetch).await?;
+                }
+                Answer::Points(series)
             }
             Wanted::Sketches(selection, step) => {
                 let (selection, range) = (selected(selection), request.range);
@@ -369,6 +407,7 @@ impl Engine {
             now: flush,
             zone,
             max_data_points: None,
+            x_files_factor: 0.0,
             compat: None,
             template: BTreeMap::new(),
         };
@@ -416,6 +455,7 @@ mod tests {
             now,
             zone: Tz::UTC,
             max_data_points: None,
+            x_files_factor: 0.0,
             compat: None,
             template: BTreeMap::new(),
         };

@@ -57,11 +57,14 @@ fn certificates(key: &'static str, path: &Path) -> Result<Vec<CertificateDer<'st
     if chain.is_empty() { Err((key, "there is no certificate in it".to_owned())) } else { Ok(chain) }
 }
 
+/// A handshake that may fail: what comes of it, and who it is with.
+type Handshake<L> = Option<(TlsStream<<L as Listener>::Io>, <L as Listener>::Addr)>;
+
 /// Connections whose handshake is done.
 pub struct TlsListener<L: Listener> {
     connections: L,
     acceptor: TlsAcceptor,
-    handshakes: JoinSet<Option<(TlsStream<L::Io>, L::Addr)>>,
+    handshakes: JoinSet<Handshake<L>>,
 }
 
 impl<L: Listener> TlsListener<L> {

@@ -1,7 +1,7 @@
 //! Debian's VictoriaMetrics beside the store.
 
 use std::fmt::Write as _;
-use std::io::{BufWriter, Read, Write};
+use std::io::{BufWriter, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -11,6 +11,7 @@ use statline_harness::program::wait_until;
 use statline_series::Batch;
 use tempfile::TempDir;
 
+use crate::http::{Answer, form_of};
 use crate::procfs;
 use crate::{Error, report};
 
@@ -112,11 +113,10 @@ impl Victoria {
         let names = names.iter().map(|name| name.replace('.', "\\.")).collect::<Vec<_>>().join("|");
         let pattern = format!(r#"{{__name__=~"{}"}}"#, names.replace('\\', "\\\\"));
         let form = form_of(&[("match[]", &pattern), ("start", &from.to_string()), ("end", &(until - 1).to_string())]);
-        let started = Instant::now();
-        let body = ask(self.http, "POST", "/api/v1/export/native", &form)?;
-        let took = started.elapsed();
+        let mut answer = Answer::default();
+        answer.ask(self.http, "POST", "/api/v1/export/native", &form)?;
         // A native answer begins with 16 bytes of its range.
-        if body.len() <= 16 { Err("victoria-metrics answered nothing".into()) } else { Ok(took) }
+        if answer.body()?.len() <= 16 { Err("victoria-metrics answered nothing".into()) } else { Ok(answer.took) }
     }
 }
 
@@ -132,45 +132,10 @@ fn free_address() -> Result<SocketAddr, Error> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?)
 }
 
-fn form_of(fields: &[(&str, &str)]) -> String {
-    let mut form = String::new();
-    for (name, value) in fields {
-        form.push_str(if form.is_empty() { "" } else { "&" });
-        for (text, end) in [(name, "="), (value, "")] {
-            for byte in text.bytes() {
-                if byte.is_ascii_alphanumeric() {
-                    form.push(char::from(byte));
-                } else {
-                    form.push_str(&format!("%{byte:02X}"));
-                }
-            }
-            form.push_str(end);
-        }
-    }
-    form
-}
-
 fn get(server: SocketAddr, path: &str) -> Result<Vec<u8>, Error> {
-    ask(server, "GET", path, "")
-}
-
-/// The body of an answer; the connection is closed after it, and may be chunked, of which the size counts only.
-fn ask(server: SocketAddr, method: &str, path: &str, form: &str) -> Result<Vec<u8>, Error> {
-    let mut stream = TcpStream::connect(server)?;
-    stream.set_nodelay(true)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    let head = format!(
-        "{method} {path} HTTP/1.1\r\nHost: {server}\r\nConnection: close\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n{form}",
-        form.len()
-    );
-    stream.write_all(head.as_bytes())?;
-    let mut answer = Vec::new();
-    stream.read_to_end(&mut answer)?;
-    let end = answer.windows(4).position(|bytes| bytes == b"\r\n\r\n").ok_or("the answer has no head")?;
-    if !answer.starts_with(b"HTTP/1.1 2") {
-        return Err(String::from_utf8_lossy(&answer[..answer.len().min(300)]).into_owned().into());
-    }
-    Ok(answer.split_off(end + 4))
+    let mut answer = Answer::default();
+    answer.get(server, path)?;
+    answer.body()
 }
 
 /// The bytes of all files below a directory.

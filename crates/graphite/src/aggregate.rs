@@ -11,6 +11,7 @@ use statline_series::{Consolidation, Kind};
 use crate::align::{Grid, enough};
 use crate::context::Context;
 use crate::error::EvalError;
+use crate::parallel;
 use crate::series::Series;
 
 /// The longest list of path expressions in a name, in bytes.
@@ -44,7 +45,7 @@ pub(crate) fn combine(
     let columns: Vec<Cow<'_, [f64]>> = series.iter().map(|one| grid.column(one, context)).collect();
     let values = fold(how, &columns, grid.len, factor.unwrap_or(context.x_files_factor));
     let mut combined = grid.series(format!("{stem}Series({})", path_list(series)), values);
-    combined.x_files_factor = factor.or(context.as_graphite_web().then_some(context.x_files_factor));
+    combined.x_files_factor = factor.or(combined.x_files_factor);
     combined.kind = if how == Consolidation::Count { Kind::Untyped } else { common_kind(series) };
     combined.tags = common_tags(series);
     combined.tags.entry("name".to_owned()).or_insert_with(|| combined.name.clone());
@@ -134,16 +135,26 @@ pub(crate) fn fold(how: Consolidation, columns: &[Cow<'_, [f64]>], len: usize, x
     values
 }
 
-/// One value a row, from a function of the whole row.
-pub(crate) fn rows(columns: &[Cow<'_, [f64]>], len: usize, mut apply: impl FnMut(&mut [f64]) -> f64) -> Vec<f64> {
-    let mut row = Vec::with_capacity(columns.len());
-    (0..len)
-        .map(|index| {
-            row.clear();
-            row.extend(columns.iter().map(|column| column.get(index).copied().unwrap_or(f64::NAN)));
-            apply(&mut row)
-        })
-        .collect()
+/// Rows that are put together at a time, so that each piece of a column is read once.
+const ROWS_A_BLOCK: usize = 64;
+
+/// One value a row, from a function of the whole row, which may be reordered.
+pub(crate) fn rows(columns: &[Cow<'_, [f64]>], len: usize, apply: impl Fn(&mut [f64]) -> f64 + Sync) -> Vec<f64> {
+    let width = columns.len();
+    if width == 0 {
+        return (0..len).map(|_| apply(&mut [])).collect();
+    }
+    let starts: Vec<usize> = (0..len).step_by(ROWS_A_BLOCK).collect();
+    let blocks = parallel::map(&starts, len.saturating_mul(width), |start| {
+        let mut block = vec![f64::NAN; ROWS_A_BLOCK.min(len - start) * width];
+        for (place, column) in columns.iter().enumerate() {
+            for (row, value) in block.chunks_exact_mut(width).zip(column.iter().skip(*start)) {
+                row[place] = *value;
+            }
+        }
+        block.chunks_exact_mut(width).map(&apply).collect::<Vec<f64>>()
+    });
+    blocks.concat()
 }
 
 /// The value at a percent of the values present, by the nearest rank of `n / 100 · (count + 1)` rounded up, or between the
@@ -155,19 +166,26 @@ pub(crate) fn rows(columns: &[Cow<'_, [f64]>], len: usize, mut apply: impl FnMut
     reason = "ranks are not negative and not above the count, which is far below 2^52"
 )]
 pub(crate) fn percentile(row: &mut [f64], percent: f64, interpolate: bool) -> f64 {
-    // NaN of either sign to the end: the values present are a prefix.
-    row.sort_unstable_by(|left, right| left.is_nan().cmp(&right.is_nan()).then(left.total_cmp(right)));
-    let present = row.partition_point(|value| !value.is_nan());
-    let Some(last) = present.checked_sub(1) else { return f64::NAN };
-    let rank = (percent / 100.0 * (present as f64 + 1.0)).clamp(0.0, present as f64);
-    let below = (rank as usize).clamp(1, present);
-    if interpolate {
-        let low = row[below - 1];
-        let high = row[below.min(last)];
-        let fraction = if rank < 1.0 { 0.0 } else { rank.fract() };
-        return low + fraction * (high - low);
+    let mut present = 0;
+    for place in 0..row.len() {
+        if !row[place].is_nan() {
+            row.swap(place, present);
+            present += 1;
+        }
     }
-    row[(rank.ceil() as usize).clamp(1, present) - 1]
+    let row = &mut row[..present];
+    if row.is_empty() {
+        return f64::NAN;
+    }
+    let rank = (percent / 100.0 * (present as f64 + 1.0)).clamp(0.0, present as f64);
+    if interpolate {
+        let below = (rank as usize).clamp(1, present);
+        let (_, low, above) = row.select_nth_unstable_by(below - 1, f64::total_cmp);
+        let (low, next) = (*low, above.iter().copied().min_by(f64::total_cmp));
+        let fraction = if rank < 1.0 { 0.0 } else { rank.fract() };
+        return low + fraction * (next.unwrap_or(low) - low);
+    }
+    *row.select_nth_unstable_by((rank.ceil() as usize).clamp(1, present) - 1, f64::total_cmp).1
 }
 
 fn sums(columns: &[Cow<'_, [f64]>], len: usize) -> Vec<f64> {

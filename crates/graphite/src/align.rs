@@ -16,13 +16,20 @@ use crate::series::Series;
 const MOST_COARSEST_STEPS: i64 = 1000;
 
 /// A regular grid.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Grid {
     pub start: Timestamp,
     pub step: Step,
     pub len: usize,
-    /// As graphite-web has it: values are paired by their place in the list, and the grid ends where it says.
-    paired_by_place: Option<Timestamp>,
+    /// As graphite-web has it: values are paired by their place in the list.
+    paired_by_place: Option<Said>,
+}
+
+/// What graphite-web says of a series that it makes of others.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Said {
+    end: Timestamp,
+    x_files_factor: f64,
 }
 
 impl Grid {
@@ -34,7 +41,7 @@ impl Grid {
         context: &Context,
     ) -> Result<Option<Self>, EvalError> {
         let grid = if context.as_graphite_web() {
-            Self::by_place(series)
+            Self::by_place(series, context)
         } else {
             Self::covering(series.clone().filter(|one| !one.constant)).or_else(|| Self::covering(series))
         };
@@ -78,25 +85,30 @@ impl Grid {
     }
 
     /// The grid of graphite-web: from the first start to the last end, whatever is there when.
-    fn by_place<'s>(series: impl Iterator<Item = &'s Series> + Clone) -> Option<Self> {
+    fn by_place<'s>(series: impl Iterator<Item = &'s Series> + Clone, context: &Context) -> Option<Self> {
         let start = series.clone().map(|one| one.start).min()?;
         let end = series.clone().map(Series::end).max()?;
         let step = series.clone().map(|one| one.step).reduce(least_common_multiple)?;
         let len = series.map(|one| one.len().div_ceil(values_per_point(one, step))).max()?;
         let over = end.millis().saturating_sub(start.millis()).rem_euclid(step.millis());
-        Some(Self { start, step, len, paired_by_place: Some(end.offset(-over)) })
+        let said = Said { end: end.offset(-over), x_files_factor: context.x_files_factor };
+        Some(Self { start, step, len, paired_by_place: Some(said) })
     }
 
     /// The grid of a series.
     pub(crate) fn like(series: &Series, context: &Context) -> Self {
-        let paired_by_place = context.as_graphite_web().then(|| series.end());
+        let paired_by_place =
+            context.as_graphite_web().then(|| Said { end: series.end(), x_files_factor: context.x_files_factor });
         Self { start: series.start, step: series.step, len: series.len(), paired_by_place }
     }
 
     /// A series on this grid.
     pub(crate) fn series(&self, name: String, values: Vec<f64>) -> Series {
         let mut series = Series::new(name, self.start, self.step, values);
-        series.said_end = self.paired_by_place;
+        if let Some(said) = self.paired_by_place {
+            series.said_end = Some(said.end);
+            series.x_files_factor = Some(said.x_files_factor);
+        }
         series
     }
 

@@ -8,6 +8,7 @@ use statline_series::{Step, TimeRange, Timestamp};
 
 use crate::align::Bucketer;
 use crate::context::Context;
+use crate::parallel;
 use crate::series::Series;
 
 /// Brings each series to at most `context.max_data_points` points: as `consolidateBy` says, else as the series' kind has
@@ -15,30 +16,32 @@ use crate::series::Series;
 ///
 /// As graphite-web has it, all series of an answer count together: give it those of all targets.
 #[must_use]
-pub fn consolidate(series: Vec<Series>, context: &Context) -> Vec<Series> {
+pub fn consolidate(mut series: Vec<Series>, context: &Context) -> Vec<Series> {
     let most = context.max_data_points.filter(|most| *most > 0);
     if context.as_graphite_web() {
         return consolidate_by_place(series, most.unwrap_or(usize::MAX), context);
     }
-    let Some(most) = most else { return series };
-    series.into_iter().map(|one| consolidate_one(one, most, context)).collect()
+    if let Some(most) = most {
+        parallel::change(&mut series, |one| consolidate_one(one, most, context));
+    }
+    series
 }
 
-fn consolidate_one(mut series: Series, most: usize, context: &Context) -> Series {
+fn consolidate_one(series: &mut Series, most: usize, context: &Context) {
     if series.len() <= most {
-        return series;
+        return;
     }
     // The window's length decides, since it stays the same while the window moves; a series may be longer than it.
     let in_window = usize::try_from(context.range().millis() / series.step.millis()).unwrap_or(usize::MAX);
     let points = series.len().max(in_window.min(series.len() + 1));
     let values_per_point = i64::try_from(points.div_ceil(most)).unwrap_or(i64::MAX);
-    let Some(width) = Step::from_millis(series.step.millis().saturating_mul(values_per_point)) else { return series };
+    let Some(width) = Step::from_millis(series.step.millis().saturating_mul(values_per_point)) else { return };
     let end = series.end();
     let first_whole = series.start.align_up(width);
     // Everything in one bucket, and not at its start: the bucket is all there is to show.
     let start = if first_whole >= end { series.start.align_down(width) } else { first_whole };
     let buckets = TimeRange::new(start, end).slots(width);
-    let bucketer = Bucketer::new(&series, context);
+    let bucketer = Bucketer::new(series, context);
     let mut values = Vec::with_capacity(buckets);
     let mut time = start;
     for _ in 0..buckets {
@@ -49,7 +52,6 @@ fn consolidate_one(mut series: Series, most: usize, context: &Context) -> Series
     series.start = start;
     series.step = width;
     series.set_values(values);
-    series
 }
 
 /// As graphite-web has it: buckets are counted from a start that is moved on, by more than the values that go for it, so that
@@ -63,7 +65,7 @@ fn consolidate_by_place(mut series: Vec<Series>, most: usize, context: &Context)
         narrow_by_place(one, range, most, context);
         // What lies beyond the end is not labelled, and so not shown.
         let shown = end.saturating_sub(one.start.millis()).div_euclid(one.step.millis()).saturating_add(1);
-        one.truncate(usize::try_from(shown).unwrap_or(0));
+        one.keep_first(usize::try_from(shown).unwrap_or(0));
     }
     series
 }

@@ -204,8 +204,12 @@ impl Evaluator<'_> {
         let Some(answer) = self.fetched.series(expression, range, &context.limits) else {
             return Err(self.note_missing(expression, Wanted::Points(selection()?), range));
         };
-        let series = answer?;
+        let mut series = answer?;
         self.count(&series, context)?;
+        if context.as_graphite_web() {
+            let factor = self.factor.get().unwrap_or(context.x_files_factor);
+            series.iter_mut().for_each(|one| one.x_files_factor = Some(factor));
+        }
         Ok(series)
     }
 
@@ -233,8 +237,15 @@ impl Evaluator<'_> {
         let mut missing = false;
         self.text_depth.set(self.text_depth.get() + 1);
         for text in texts {
-            let target =
-                parse_with(text, &reading).map_err(|error| unusable(format!("{text:?} is not a target: {error}")))?;
+            let target = match parse_with(text, &reading) {
+                Ok(target) => target,
+                // graphite-web takes it for the name of a series.
+                Err(_) if context.as_graphite_web() => {
+                    lists.push(Vec::new());
+                    continue;
+                }
+                Err(error) => return Err(unusable(format!("{text:?} is not a target: {error}")).into()),
+            };
             match self.target(&target, context) {
                 Ok(series) => lists.push(series),
                 Err(Stop::Missing) => missing = true,

@@ -28,7 +28,8 @@
 //! * `parse`, `template`, `expr`: the grammar and its tree; [`time`]: Graphite's way of saying when
 //! * `context`, `fetch`, `tags`: the window and limits of a query, what it asks of a store and what it is given
 //! * `evaluate`, `arguments`, `registry`: how a call finds its function and its arguments
-//! * `series`, `align`, `aggregate`, `sliding`, `sorted`, `consolidate`: columns of values and what is done to them
+//! * `series`, `align`, `aggregate`, `sliding`, `medians`, `sorted`, `consolidate`: columns of values and what is done to them;
+//!   `parallel`: on all cores
 //! * `buckets`: bounds for distributions
 //! * `names`, `pattern`, `python_regex`, `numbers`, `format`: what legends and `aliasSub` are made of
 //! * `functions`: the functions, a file a group
@@ -47,8 +48,10 @@ mod expr;
 mod fetch;
 mod format;
 mod functions;
+mod medians;
 mod names;
 mod numbers;
+mod parallel;
 mod parse;
 mod pattern;
 mod python_regex;

@@ -147,18 +147,19 @@ impl Series {
         }
     }
 
-    /// Leaves out what is later than an instant.
-    pub(crate) fn keep_until(&mut self, last: Timestamp) {
-        let length = last.millis().saturating_sub(self.start.millis());
-        let count = if length < 0 { 0 } else { length / self.step.millis() + 1 };
+    /// Leaves out the values behind its end, where graphite-web says another than the last value's.
+    pub(crate) fn keep_before_end(&mut self) {
+        let Some(end) = self.said_end.take() else { return };
+        let length = end.millis().saturating_sub(self.start.millis()).max(0);
+        let count = length / self.step.millis() + i64::from(length % self.step.millis() > 0);
         self.keep_first(usize::try_from(count).unwrap_or(usize::MAX));
     }
 
-    /// Leaves out the values behind the first so many.
-    pub(crate) fn truncate(&mut self, count: usize) {
-        if count < self.len() {
-            self.values = Arc::new(self.values[..count].to_vec());
-        }
+    /// Leaves out the values up to an instant, itself included.
+    pub(crate) fn drop_until(&mut self, instant: Timestamp) {
+        let past = instant.millis().saturating_sub(self.start.millis());
+        let count = past.div_euclid(self.step.millis()).saturating_add(1);
+        self.drop_first(usize::try_from(count).unwrap_or(0));
     }
 
     /// Gives it a name that is its path expression too.

@@ -1,12 +1,13 @@
 //! Windows that slide over a column, in time linear in its points whatever the window.
 //!
 //! The column is cut into blocks as long as the window. A window is then the end of one block and the beginning of the next,
-//! and both are kept as running folds (van Herk, 1992). Nothing is ever subtracted, so nothing drifts. The median keeps
-//! the window sorted instead.
+//! and both are kept as running folds (van Herk, 1992). Nothing is ever subtracted, so nothing drifts. The median
+//! has a file of its own.
 
 use statline_series::Consolidation;
 
 use crate::align::enough;
+use crate::medians::medians;
 
 /// For each value, what comes of the window that ends with it. Windows at the beginning are shorter; a window with fewer
 /// values than the xFilesFactor asks of a whole one is missing. As everywhere in Graphite's windows, only values
@@ -141,27 +142,6 @@ fn folded<T: Copy>(
             tail = merge(lift(*value), tail);
             tails[place] = tail;
         }
-    }
-    result
-}
-
-fn medians(values: &[f64], window: usize) -> Vec<f64> {
-    let mut sorted: Vec<f64> = Vec::new();
-    let mut result = Vec::with_capacity(values.len());
-    for (index, value) in values.iter().enumerate() {
-        if let Some(leaving) = index.checked_sub(window).map(|left| values[left]).filter(|left| !left.is_nan()) {
-            let place = sorted.partition_point(|kept| kept.total_cmp(&leaving).is_lt());
-            sorted.remove(place);
-        }
-        if !value.is_nan() {
-            let place = sorted.partition_point(|kept| kept.total_cmp(value).is_lt());
-            sorted.insert(place, *value);
-        }
-        result.push(match (sorted.len(), sorted.len() / 2) {
-            (0, _) => f64::NAN,
-            (len, middle) if len.is_multiple_of(2) => (sorted[middle - 1] + sorted[middle]) / 2.0,
-            (_, middle) => sorted[middle],
-        });
     }
     result
 }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use statline_series::TimeRange;
 
-use crate::block_file::{BlockError, BlockFile, BlockWriter};
+use crate::block_file::{BlockError, BlockFile, BlockWriter, Chunks, Extent};
 use crate::bytes::Malformed;
 use crate::manifest::BlockMeta;
 use crate::points::Points;
@@ -244,6 +244,16 @@ impl StoredBlock {
     /// The chunk of a series as it is stored.
     pub(crate) fn chunk(&self, id: SeriesId) -> Result<Option<Vec<u8>>, ChunkError> {
         Ok(self.file()?.chunk(id)?)
+    }
+
+    /// Where the chunks of series are, the quickest in the order of their numbers.
+    pub(crate) fn extents(&self, ids: impl IntoIterator<Item = SeriesId>) -> Result<Vec<Option<Extent>>, ChunkError> {
+        Ok(self.file()?.extents(ids)?)
+    }
+
+    /// Chunks as they are stored, the quickest in the order of their series.
+    pub(crate) fn chunks(&self, extents: &[Option<Extent>]) -> Result<Chunks, ChunkError> {
+        Ok(self.file()?.chunks(extents)?)
     }
 
     /// The numbers of all series that have points or sketches here, ascending.

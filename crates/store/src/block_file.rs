@@ -5,6 +5,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
@@ -23,6 +24,8 @@ const PAGE_BYTES: usize = PAGE_ENTRIES * ENTRY_BYTES + 4;
 const FOOTER_BYTES: usize = 8 + 8 + 4 + 4;
 /// Bytes that are written at a time.
 const BUFFER: usize = 256 << 10;
+/// Chunks that are no further apart than this are read at once.
+const MOST_GAP: u64 = 4096;
 
 /// Why a file could not be read.
 #[derive(Debug)]
@@ -43,6 +46,33 @@ impl From<io::Error> for BlockError {
 impl From<Malformed> for BlockError {
     fn from(error: Malformed) -> Self {
         Self::Damaged(error.to_string())
+    }
+}
+
+/// Where a chunk is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Extent {
+    offset: u64,
+    pub(crate) length: u32,
+}
+
+impl Extent {
+    const fn end(self) -> u64 {
+        self.offset.saturating_add(self.length as u64)
+    }
+}
+
+/// Chunks that were read together, in the order in which they were asked for.
+#[derive(Debug, Default)]
+pub(crate) struct Chunks {
+    bytes: Vec<u8>,
+    places: Vec<Option<Range<usize>>>,
+}
+
+impl Chunks {
+    /// The chunk of a place, if there is one.
+    pub(crate) fn get(&self, place: usize) -> Option<&[u8]> {
+        self.places.get(place)?.clone().map(|range| &self.bytes[range])
     }
 }
 
@@ -164,18 +194,59 @@ impl BlockFile {
 
     /// The chunk of a series as it is stored.
     pub(crate) fn chunk(&self, id: SeriesId) -> Result<Option<Vec<u8>>, BlockError> {
-        let Some(page) = self.firsts.partition_point(|first| *first <= id).checked_sub(1) else { return Ok(None) };
+        let chunks = self.chunks(&self.extents([id])?)?;
+        Ok(chunks.get(0).is_some().then_some(chunks.bytes))
+    }
+
+    /// Where the chunks of series are. Asked for in the order of their numbers, each page of the index is read once.
+    pub(crate) fn extents(&self, ids: impl IntoIterator<Item = SeriesId>) -> Result<Vec<Option<Extent>>, BlockError> {
         let mut buffer = [0; PAGE_BYTES];
-        let entries = self.page(page, &mut buffer)?;
-        let (entries, _) = entries.as_chunks::<ENTRY_BYTES>();
-        let Ok(place) = entries.binary_search_by_key(&id, |entry| entry_of(entry).0) else { return Ok(None) };
-        let (_, offset, length) = entry_of(&entries[place]);
-        if offset.saturating_add(u64::from(length)) > self.index {
-            return Err(BlockError::Damaged("a chunk reaches into the index".to_owned()));
+        let mut held: Option<(usize, usize)> = None;
+        let extent_of = |id| {
+            let Some(page) = self.firsts.partition_point(|first| *first <= id).checked_sub(1) else { return Ok(None) };
+            let length = match held {
+                Some((known, length)) if known == page => length,
+                _ => self.page(page, &mut buffer)?.len(),
+            };
+            held = Some((page, length));
+            let (entries, _) = buffer[..length].as_chunks::<ENTRY_BYTES>();
+            let found = entries.binary_search_by_key(&id, |entry| entry_of(entry).0);
+            let extent = found.ok().map(|place| entry_of(&entries[place]).1);
+            if extent.is_some_and(|extent| extent.end() > self.index) {
+                return Err(BlockError::Damaged("a chunk reaches into the index".to_owned()));
+            }
+            Ok(extent)
+        };
+        ids.into_iter().map(extent_of).collect()
+    }
+
+    /// Reads chunks. Those that follow each other closely in the file, in the order in which they are asked for, are read
+    /// at once.
+    pub(crate) fn chunks(&self, extents: &[Option<Extent>]) -> Result<Chunks, BlockError> {
+        let mut chunks = Chunks { bytes: Vec::new(), places: Vec::with_capacity(extents.len()) };
+        let mut run = 0..0_u64;
+        for extent in extents {
+            let Some(extent) = extent else {
+                chunks.places.push(None);
+                continue;
+            };
+            if run.is_empty() || !(run.end..=run.end.saturating_add(MOST_GAP)).contains(&extent.offset) {
+                self.read(&run, &mut chunks.bytes)?;
+                run = extent.offset..extent.offset;
+            }
+            run.end = extent.end();
+            let begin = chunks.bytes.len() + (extent.offset - run.start) as usize;
+            chunks.places.push(Some(begin..begin + extent.length as usize));
         }
-        let mut chunk = vec![0; length as usize];
-        self.file.read_exact_at(&mut chunk, offset)?;
-        Ok(Some(chunk))
+        self.read(&run, &mut chunks.bytes)?;
+        Ok(chunks)
+    }
+
+    /// Adds a part of the file to what is in memory.
+    fn read(&self, part: &Range<u64>, bytes: &mut Vec<u8>) -> Result<(), BlockError> {
+        let before = bytes.len();
+        bytes.resize(before + (part.end - part.start) as usize, 0);
+        Ok(self.file.read_exact_at(&mut bytes[before..], part.start)?)
     }
 
     /// The numbers of all series, ascending.
@@ -207,10 +278,11 @@ impl BlockFile {
     }
 }
 
-fn entry_of(entry: &[u8; ENTRY_BYTES]) -> (SeriesId, u64, u32) {
+fn entry_of(entry: &[u8; ENTRY_BYTES]) -> (SeriesId, Extent) {
     let mut reader = Reader::new(entry);
     // An entry has as many bytes as these take.
-    (reader.u32().unwrap_or(0), reader.u64().unwrap_or(0), reader.u32().unwrap_or(0))
+    let id = reader.u32().unwrap_or(0);
+    (id, Extent { offset: reader.u64().unwrap_or(0), length: reader.u32().unwrap_or(0) })
 }
 
 #[cfg(test)]
@@ -236,6 +308,18 @@ mod tests {
                 let chunk = file.chunk(id).unwrap();
                 let expected = series.contains(&id).then(|| vec![u8::try_from(id % 251).unwrap(); id as usize % 40]);
                 assert_eq!(chunk, expected, "{id} of {count}");
+            }
+            for every in [1, 2, 7, 90] {
+                let ids: Vec<SeriesId> = (0..count * 3 + 5).step_by(every).collect();
+                let chunks = file.chunks(&file.extents(ids.iter().copied()).unwrap()).unwrap();
+                for (place, id) in ids.iter().enumerate() {
+                    assert_eq!(
+                        chunks.get(place).map(<[u8]>::to_vec),
+                        file.chunk(*id).unwrap(),
+                        "{id} of every {every}"
+                    );
+                }
+                assert_eq!(chunks.get(ids.len()), None);
             }
         }
         let empty = BlockWriter::create(&directory.path().join("empty")).unwrap().finish().unwrap();

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use parking_lot::{Condvar, Mutex, RwLock};
 use rustc_hash::FxHashSet;
-use statline_series::{Batch, Event, Matcher, PathPattern, Step, TimeRange};
+use statline_series::{Batch, Event, Matcher, PathPattern, Step, TimeRange, Timestamp};
 
 use crate::append::Appender;
 use crate::backup::Backup;
@@ -25,6 +25,7 @@ use crate::events::Events;
 use crate::index::Index;
 use crate::lock::DirectoryLock;
 use crate::manifest::Manifest;
+use crate::read::step_of;
 use crate::schema::Schemas;
 use crate::state::State;
 use crate::{
@@ -372,6 +373,11 @@ impl Store for EmbeddedStore {
     async fn events(&self, range: TimeRange, tags: &[String], limit: usize) -> Result<Vec<Event>, StoreError> {
         let tags = tags.to_vec();
         self.blocking("list events", move |inner| inner.events(range, &tags, limit)).await
+    }
+
+    fn usual_step(&self, from: Timestamp) -> Step {
+        let config = &self.inner.config;
+        step_of(config.schemas.fallback(), from, config.clock.now())
     }
 
     async fn fetch(&self, request: &Fetch) -> Result<Vec<Fetched>, StoreError> {

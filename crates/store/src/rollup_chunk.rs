@@ -3,11 +3,14 @@
 //! It begins as a chunk of points does, with the starts of the slots as its instants. Each column says how long it is, so
 //! that a read takes only those it needs. Layout in `docs/format/chunk.md`.
 
+use std::ops::Range;
+
 use pco::data_types::Number;
+use statline_series::{Step, Timestamp};
 
 use crate::SeriesId;
 use crate::bytes::{Malformed, Reader, put_varint};
-use crate::chunk;
+use crate::chunk::{self, Times};
 use crate::rollup::{Rollup, Rollups};
 
 /// A chunk of rollups, version 1: 32 more than the version.
@@ -98,71 +101,129 @@ fn put_column<T: Bits>(out: &mut Vec<u8>, column: &[T], sums: Option<&[T]>) -> R
     Ok(())
 }
 
+/// The columns of a chunk as a read takes them, to be filled again with those of the next one.
+#[derive(Debug, Default)]
+pub(crate) struct RollupColumns {
+    times: Option<Times>,
+    counts: Vec<u64>,
+    sums: Vec<f64>,
+    mins: Vec<f64>,
+    maxs: Vec<f64>,
+    lasts: Vec<f64>,
+    offsets: Vec<u64>,
+    /// Those that are in the range.
+    inside: Range<usize>,
+}
+
+impl RollupColumns {
+    /// Takes the rollups of a chunk whose slots begin from `from` up to but not including `until`. After an error there are
+    /// none.
+    pub(crate) fn read(
+        &mut self,
+        id: SeriesId,
+        bytes: &[u8],
+        (from, until): (i64, i64),
+        wanted: Columns,
+    ) -> Result<(), Malformed> {
+        (self.inside, self.times) = (0..0, None);
+        let (mut reader, count) = chunk::open(id, bytes, &[VERSION])?;
+        let times = Times::decode(&mut reader, count)?;
+        let begin = times.first_from(from);
+        let end = times.first_from(until).max(begin);
+        if begin == end {
+            return Ok(());
+        }
+        take_column(&mut reader, count, true, None, &mut self.counts)?;
+        // The sums are what other columns may be the same as.
+        take_column(&mut reader, count, true, None, &mut self.sums)?;
+        take_column(&mut reader, count, wanted.extremes, Some(&self.sums), &mut self.mins)?;
+        take_column(&mut reader, count, wanted.extremes, Some(&self.sums), &mut self.maxs)?;
+        take_column(&mut reader, count, wanted.lasts, Some(&self.sums), &mut self.lasts)?;
+        take_column(&mut reader, count, wanted.lasts, None, &mut self.offsets)?;
+        if !reader.is_empty() {
+            return Err(Malformed("it goes on after its end"));
+        }
+        self.inside = begin..end;
+        self.times = Some(times);
+        Ok(())
+    }
+
+    /// The place of the first one among slots of a step from `start` on, when each has the next slot to itself.
+    pub(crate) fn first_on(&self, start: Timestamp, step: Step) -> Option<usize> {
+        let first =
+            self.times.as_ref()?.evenly(step)?.checked_add(step.millis().checked_mul(self.inside.start as i64)?)?;
+        let distance = first.checked_sub(start.millis())?;
+        if distance % step.millis() == 0 { usize::try_from(distance / step.millis()).ok() } else { None }
+    }
+
+    pub(crate) fn counts_and_sums(&self) -> (&[u64], &[f64]) {
+        (&self.counts[self.inside.clone()], &self.sums[self.inside.clone()])
+    }
+
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.inside.len()
+    }
+
+    /// The starts of slots and their rollups, in order. Columns that were not asked for hold anything.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (i64, Rollup)> {
+        let or_sum = |column: &[f64], place: usize| column.get(place).copied().unwrap_or(self.sums[place]);
+        let times = self.times.iter().flat_map(|times| times.iter(self.inside.clone()));
+        times.zip(self.inside.clone()).map(move |(start, place)| {
+            let rollup = Rollup {
+                count: self.counts[place],
+                sum: self.sums[place],
+                min: or_sum(&self.mins, place),
+                max: or_sum(&self.maxs, place),
+                last: or_sum(&self.lasts, place),
+                last_at: start.saturating_add_unsigned(self.offsets.get(place).copied().unwrap_or(0)),
+            };
+            (start, rollup)
+        })
+    }
+}
+
 /// Pushes the rollups of a chunk whose slots begin from `from` up to but not including `until`. Columns that are not asked
 /// for hold anything. Nothing is pushed unless the whole chunk passes its checks.
 pub(crate) fn decode(
     id: SeriesId,
     bytes: &[u8],
-    (from, until): (i64, i64),
+    range: (i64, i64),
     wanted: Columns,
     out: &mut Rollups,
 ) -> Result<(), Malformed> {
-    let (mut reader, count) = chunk::open(id, bytes, &[VERSION])?;
-    let starts = chunk::decode_times(&mut reader, count)?;
-    let begin = starts.partition_point(|start| *start < from);
-    let end = starts.partition_point(|start| *start < until).max(begin);
-    if begin == end {
-        return Ok(());
-    }
-    let counts: Vec<u64> = take_column(&mut reader, count, true, None)?;
-    // The sums are what other columns may be the same as.
-    let sums: Vec<f64> = take_column(&mut reader, count, true, None)?;
-    let mins = take_column(&mut reader, count, wanted.extremes, Some(&sums))?;
-    let maxs = take_column(&mut reader, count, wanted.extremes, Some(&sums))?;
-    let lasts = take_column(&mut reader, count, wanted.lasts, Some(&sums))?;
-    let offsets: Vec<u64> = take_column(&mut reader, count, wanted.lasts, None)?;
-    if !reader.is_empty() {
-        return Err(Malformed("it goes on after its end"));
-    }
-    let or_sum = |column: &[f64], place: usize| column.get(place).copied().unwrap_or(sums[place]);
-    for place in begin..end {
-        let start = starts[place];
-        let rollup = Rollup {
-            count: counts[place],
-            sum: sums[place],
-            min: or_sum(&mins, place),
-            max: or_sum(&maxs, place),
-            last: or_sum(&lasts, place),
-            last_at: start.saturating_add_unsigned(offsets.get(place).copied().unwrap_or(0)),
-        };
-        out.push(start, &rollup);
-    }
+    let mut columns = RollupColumns::default();
+    columns.read(id, bytes, range, wanted)?;
+    columns.iter().for_each(|(start, rollup)| out.push(start, &rollup));
     Ok(())
 }
 
-/// A column, or an empty one when it is not wanted.
+/// Puts a column in the place of another, or none when it is not wanted.
 fn take_column<T: Bits>(
     reader: &mut Reader<'_>,
     count: usize,
     wanted: bool,
     sums: Option<&[T]>,
-) -> Result<Vec<T>, Malformed> {
+    out: &mut Vec<T>,
+) -> Result<(), Malformed> {
     let layout = reader.u8()?;
     let length = reader.length()?;
     let bytes = reader.take(length)?;
+    out.clear();
     if !wanted {
-        return Ok(Vec::new());
+        return Ok(());
     }
     match (layout, sums) {
-        (SAME, _) if bytes.len() == 8 => Ok(vec![T::from_bits(Reader::new(bytes).u64()?); count]),
-        (PCO, _) => chunk::decompress(bytes, count),
+        (SAME, _) if bytes.len() == 8 => out.resize(count, T::from_bits(Reader::new(bytes).u64()?)),
+        (PCO, _) => chunk::decompress_into(bytes, count, out)?,
         (PLAIN, _) if bytes.len() == count * 8 => {
             let (numbers, _) = bytes.as_chunks::<8>();
-            Ok(numbers.iter().map(|number| T::from_bits(u64::from_le_bytes(*number))).collect())
+            out.extend(numbers.iter().map(|number| T::from_bits(u64::from_le_bytes(*number))));
         }
-        (AS_SUMS, Some(sums)) if bytes.is_empty() => Ok(sums.to_vec()),
-        _ => Err(Malformed("the layout of a column is unknown")),
+        (AS_SUMS, Some(sums)) if bytes.is_empty() => out.extend_from_slice(sums),
+        _ => return Err(Malformed("the layout of a column is unknown")),
     }
+    Ok(())
 }
 
 #[cfg(test)]

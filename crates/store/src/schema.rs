@@ -308,6 +308,11 @@ impl Schemas {
         Ok(self)
     }
 
+    /// What holds for series that no pattern matches.
+    pub(crate) const fn fallback(&self) -> &Policy {
+        &self.fallback
+    }
+
     /// The rules there are.
     #[must_use]
     pub fn rules(&self) -> &[Rule] {

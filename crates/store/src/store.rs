@@ -34,6 +34,10 @@ pub trait Store: Send + Sync + 'static {
     /// When the store is closed.
     async fn select(&self, selection: &Selection, range: TimeRange) -> Result<Vec<SeriesInfo>, StoreError>;
 
+    /// The step at which a series that no schema speaks of answers under [`Resolution::Native`] when a range begins at this
+    /// instant, which is what most series do.
+    fn usual_step(&self, from: Timestamp) -> Step;
+
     /// The points of the selected series that have lived in the range.
     ///
     /// # Errors

@@ -115,9 +115,14 @@ impl Funnel {
         Self { intake, cursor: Cursor::default(), counts, batch: Batch::default(), under_way: None, told: false }
     }
 
+    /// How many points have gathered while others are being stored.
+    pub fn gathered(&self) -> usize {
+        self.batch.len()
+    }
+
     /// Whether more may be read.
     pub fn has_room(&self) -> bool {
-        self.batch.len() < MOST_POINTS
+        self.gathered() < MOST_POINTS
     }
 
     /// Takes whole lines of the plaintext protocol.
@@ -129,6 +134,7 @@ impl Funnel {
             let end = memchr::memchr(b'\n', rest).unwrap_or(rest.len());
             let line = &rest[..end];
             rest = rest.get(end + 1..).unwrap_or_default();
+            points.funnel.counts.received += 1;
             if line.len() > intake.max_line {
                 points.funnel.refuse(Refusal::LineTooLong(line.len()), sender, line);
                 continue;
@@ -150,6 +156,7 @@ impl Funnel {
         let mut number = 0;
         let read = pickle::read(bytes, |item| {
             number += 1;
+            points.funnel.counts.received += 1;
             let Some(item) = item else { return points.funnel.refuse(Refusal::NotAPoint(number), sender, b"") };
             let Ok(name) = std::str::from_utf8(item.name) else {
                 return points.funnel.refuse(Refusal::NotText, sender, item.name);

@@ -21,6 +21,7 @@ pub const REMEMBERED_OF_A_READ: usize = 8;
 #[derive(Debug, Default)]
 pub struct CarbonStats {
     pub(super) points: AtomicU64,
+    received: AtomicU64,
     pub(super) refused_by_store: AtomicU64,
     pub(super) bad_lines: AtomicU64,
     pub(super) aggregated: AtomicU64,
@@ -64,6 +65,8 @@ pub struct ReadCounts {
     by_reason: [u64; Refusal::LABELS.len()],
     not_aggregated: [u64; NotAggregated::LABELS.len()],
     bad_lines: u64,
+    /// Lines, and items of pickles.
+    pub received: u64,
     /// Points that went into an aggregate.
     pub aggregated: u64,
     refused: Vec<RefusedPoint>,
@@ -93,10 +96,11 @@ impl ReadCounts {
 impl CarbonStats {
     /// Adds what was counted of a read, which is nothing afterwards.
     pub fn add(&self, counts: &mut ReadCounts) {
-        let ReadCounts { by_reason, not_aggregated, bad_lines, aggregated, refused } = std::mem::take(counts);
+        let ReadCounts { by_reason, not_aggregated, bad_lines, received, aggregated, refused } = std::mem::take(counts);
         add_all(&self.by_reason, &by_reason);
         add_all(&self.not_aggregated, &not_aggregated);
         count(&self.bad_lines, bad_lines);
+        count(&self.received, received);
         count(&self.aggregated, aggregated);
         if refused.is_empty() {
             return;
@@ -121,6 +125,7 @@ impl CarbonStats {
     pub fn publish(&self) {
         let read = |total: &AtomicU64| total.load(Ordering::Relaxed);
         for (name, total) in [
+            ("statline_carbon_received_total", &self.received),
             ("statline_carbon_points_total", &self.points),
             ("statline_carbon_refused_points_total", &self.refused_by_store),
             ("statline_carbon_bad_lines_total", &self.bad_lines),

@@ -8,8 +8,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-# A path of the data set, or a call that selects by tags: what a nesting puts something else in the place of.
-SELECTOR = re.compile(r"(?<![\w.\"])(?:(?:ten|min|five)\.[\w.*?\[\]{},]*[\w*}\]]|seriesByTag\((?:\"[^\"]*\",?)+\))(?![\w.])")
+# A path of the data set, or a call that selects by tags, as an argument: what a nesting puts something else in the place of.
+SELECTOR = re.compile(
+    r"(?<=[(,])(?:(?:ten|min|five)\.(?:[\w.*?\[\]]|\{[^}]*\})+|seriesByTag\((?:\"[^\"]*\",?)+\))(?=[),|])"
+)
 
 # What is put into others is kept from growing beyond these.
 LONGEST = 400
@@ -25,7 +27,8 @@ def table() -> tuple[str, ...]:
 
 def nested(chance: random.Random, depth: int = 0) -> str:
     """Make a target of the table's, one in the place of a path of another."""
-    outer = chance.choice(table())
+    # A random walk is another one each time, and so is what is filtered or summed up of it.
+    outer = chance.choice([target for target in table() if "randomWalk" not in target])
     places = list(SELECTOR.finditer(outer))
     if not places or depth == DEEPEST or (depth > 0 and chance.random() < 0.4):
         return outer

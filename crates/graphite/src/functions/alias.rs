@@ -137,7 +137,7 @@ fn alias_query(call: &mut Call<'_>) -> Outcome {
     Ok(series)
 }
 
-fn change_case(call: &mut Call<'_>, change: impl Fn(char) -> String) -> Outcome {
+fn change_case(call: &mut Call<'_>, change: impl Fn(char) -> String + Sync) -> Outcome {
     let places: Vec<i64> = call.arguments.scalars(1).iter().filter_map(Scalar::integer).collect();
     each(call, |one| {
         let length = i64::try_from(one.name.chars().count()).unwrap_or(i64::MAX);

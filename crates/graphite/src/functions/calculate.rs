@@ -3,7 +3,6 @@
 use chrono_tz::Tz;
 use statline_series::{Consolidation, Kind, Step, Timestamp};
 
-use super::preview::end_in_graphite_web;
 use super::{SERIES_LIST, special};
 use crate::arguments::{Literal, Param, ParamType};
 use crate::context::Context;
@@ -117,7 +116,7 @@ fn n_percentile(call: &mut Call<'_>) -> Outcome {
         one.rename(format!("nPercentile({}, {})", one.name, general(percent)));
         one.kind = Kind::Untyped;
         let count = if call.context.as_graphite_web() {
-            let span = end_in_graphite_web(&one, call.context).millis().saturating_sub(one.start.millis());
+            let span = one.end().millis().saturating_sub(one.start.millis());
             usize::try_from(span / one.step.millis()).unwrap_or(0)
         } else {
             one.len()

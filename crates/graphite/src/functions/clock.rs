@@ -57,7 +57,9 @@ fn clock_error(call: &Call<'_>, instant: Timestamp) -> i64 {
 
 fn seconds(call: &mut Call<'_>) -> Outcome {
     let mut line = line(call, 1, |seconds| seconds)?;
-    line.start = line.start.offset(clock_error(call, line.start));
+    let aside = clock_error(call, line.start);
+    line.said_end = line.said_end.map(|end| end.offset(clock_error(call, end)));
+    line.start = line.start.offset(aside);
     Ok(vec![line])
 }
 

@@ -37,7 +37,7 @@ const fn curve(name: &'static str, description: &'static str, run: fn(&mut Call<
     Function::new(name, Group::Transform, description, &[SERIES_LIST], run)
 }
 
-fn along(call: &mut Call<'_>, name: &str, tag: &str, apply: impl Fn(f64) -> f64) -> Outcome {
+fn along(call: &mut Call<'_>, name: &str, tag: &str, apply: impl Fn(f64) -> f64 + Sync) -> Outcome {
     each(call, |one| {
         one.note(name, tag);
         one.rename(format!("{name}({})", one.name));

@@ -7,13 +7,14 @@ use statline_series::Consolidation;
 
 use super::SERIES_LIST;
 use super::grouping::group_by;
-use crate::aggregate;
 use crate::align::Grid;
 use crate::arguments::{Param, ParamType};
+use crate::context::Context;
+use crate::error::EvalError;
 use crate::evaluate::{Call, Outcome, Stop};
-use crate::names;
 use crate::registry::{Function, Group};
 use crate::series::Series;
+use crate::{aggregate, names, parallel};
 
 pub(crate) const FUNCTIONS: &[Function] = &[
     Function::new(
@@ -50,15 +51,15 @@ const SERIES_LIST_DIVIDEND: Param = Param::required("dividendSeriesList", ParamT
 
 /// One value a moment of two series.
 fn zip(
-    call: &Call<'_>,
+    context: &Context,
     name: String,
     left: &Series,
     right: &Series,
     apply: impl Fn(f64, f64) -> f64,
-) -> Result<Series, Stop> {
-    let grid =
-        Grid::of([left, right].into_iter(), call.context)?.ok_or_else(|| call.unusable("there is nothing to pair"))?;
-    let (lefts, rights) = (grid.column(left, call.context), grid.column(right, call.context));
+) -> Result<Series, EvalError> {
+    // Of two series there always is one.
+    let Some(grid) = Grid::of([left, right].into_iter(), context)? else { return Ok(missing(name, left)) };
+    let (lefts, rights) = (grid.column(left, context), grid.column(right, context));
     let values = lefts.iter().zip(rights.iter()).map(|(left, right)| apply(*left, *right)).collect();
     Ok(grid.series(name, values))
 }
@@ -71,16 +72,22 @@ fn percent(left: f64, right: f64) -> f64 {
     quotient(left, right) * 100.0
 }
 
+/// What becomes of each series.
+fn of_each(series: &[Series], work: impl Fn(&Series) -> Result<Series, EvalError> + Sync) -> Outcome {
+    let values = series.iter().map(Series::len).sum();
+    Ok(parallel::map(series, values, work).into_iter().collect::<Result<_, _>>()?)
+}
+
 /// A series of which nothing is known.
 fn missing(name: String, like: &Series) -> Series {
     Series::new(name, like.start, like.step, vec![f64::NAN; like.len()])
 }
 
 fn divide(call: &mut Call<'_>) -> Outcome {
-    let (dividends, divisors) = (call.series(0), call.series(1));
+    let (dividends, divisors, context) = (call.series(0), call.series(1), call.context);
     match divisors.as_slice() {
         [] => Ok(dividends.iter().map(without_divisor).collect()),
-        [divisor] => dividends.iter().map(|dividend| divide_pair(call, dividend, divisor)).collect(),
+        [divisor] => of_each(&dividends, |dividend| divide_pair(context, dividend, divisor)),
         _ => Err(call.unusable(format!("divisorSeries has to be one series, got {}", divisors.len()))),
     }
 }
@@ -91,9 +98,9 @@ fn without_divisor(dividend: &Series) -> Series {
     unknown
 }
 
-fn divide_pair(call: &Call<'_>, dividend: &Series, divisor: &Series) -> Result<Series, Stop> {
+fn divide_pair(context: &Context, dividend: &Series, divisor: &Series) -> Result<Series, EvalError> {
     let name = format!("divideSeries({},{})", dividend.name, divisor.name);
-    zip(call, name, dividend, divisor, quotient)
+    zip(context, name, dividend, divisor, quotient)
 }
 
 fn divide_lists(call: &mut Call<'_>) -> Outcome {
@@ -102,12 +109,13 @@ fn divide_lists(call: &mut Call<'_>) -> Outcome {
         let (left, right) = (dividends.len(), divisors.len());
         return Err(call.unusable(format!("both lists have to be equally long, got {left} and {right} series")));
     }
-    dividends.iter().zip(&divisors).map(|(dividend, divisor)| divide_pair(call, dividend, divisor)).collect()
+    let pairs = dividends.iter().zip(&divisors);
+    Ok(pairs.map(|(dividend, divisor)| divide_pair(call.context, dividend, divisor)).collect::<Result<_, _>>()?)
 }
 
 fn as_percent(call: &mut Call<'_>) -> Outcome {
     let has_totals = call.has_series(1);
-    let (series, totals) = (call.series(0), call.series(1));
+    let (series, totals, context) = (call.series(0), call.series(1), call.context);
     if !call.arguments.scalars(2).is_empty() {
         if call.arguments.scalar(1).is_some() {
             return Err(call.unusable("with nodes, total is None or series, not a number"));
@@ -133,7 +141,8 @@ fn as_percent(call: &mut Call<'_>) -> Outcome {
             let (mut parts, mut totals) = (series, totals);
             parts.sort_by(|left, right| left.name.cmp(&right.name));
             totals.sort_by(|left, right| left.name.cmp(&right.name));
-            parts.iter().zip(&totals).map(|(part, total)| percent_of(call, part, total)).collect()
+            let pairs = parts.iter().zip(&totals);
+            Ok(pairs.map(|(part, total)| percent_of(context, part, total)).collect::<Result<_, _>>()?)
         }
         _ => Err(call.unusable(format!(
             "total is a number, one series, or as many series as the first argument has ({}), got {}",
@@ -151,21 +160,23 @@ fn of_number(mut series: Series, total: &str, value: f64) -> Series {
     series
 }
 
-fn percent_of(call: &Call<'_>, part: &Series, total: &Series) -> Result<Series, Stop> {
-    zip(call, format!("asPercent({},{})", part.name, total.name), part, total, percent)
+fn percent_of(context: &Context, part: &Series, total: &Series) -> Result<Series, EvalError> {
+    zip(context, format!("asPercent({},{})", part.name, total.name), part, total, percent)
 }
 
 /// graphite-web has what is missing begin where the percentages before it begin.
 fn on_last_grid(call: &Call<'_>, mut unknown: Series, before: &[Series]) -> Series {
     if let (true, Some(last)) = (call.context.as_graphite_web(), before.last()) {
         (unknown.start, unknown.step) = last.grid();
+        unknown.said_end = Some(last.end());
     }
     unknown
 }
 
 fn percents_of_one(call: &Call<'_>, series: &[Series], total: &Series) -> Outcome {
     if !call.context.as_graphite_web() || series.len() == 1 {
-        return series.iter().map(|one| percent_of(call, one, total)).collect();
+        let context = call.context;
+        return of_each(series, |one| percent_of(context, one, total));
     }
     let Some(grid) = Grid::of(series.iter().chain([total]), call.context)? else { return Ok(Vec::new()) };
     let totals = grid.column(total, call.context);
@@ -191,7 +202,8 @@ fn percents_by_place(
         }
         let name = format!("asPercent({},{total_name})", part.name);
         let mut one = Series::new(name, part.start, part.step, parts);
-        one.keep_until(part.end());
+        one.said_end = Some(part.end());
+        one.x_files_factor = Some(call.context.x_files_factor);
         one
     });
     Ok(percents.collect())
@@ -224,7 +236,7 @@ fn as_percent_by_nodes(call: &Call<'_>, series: Vec<Series>, totals: Option<Vec<
     for (key, group) in &parts {
         for part in group {
             percentages.push(match total_of_key.get(key) {
-                Some(total) => percent_of(call, part, total)?,
+                Some(total) => percent_of(call.context, part, total)?,
                 None => on_last_grid(call, missing(format!("asPercent({},MISSING)", part.name), part), &percentages),
             });
         }

@@ -28,7 +28,7 @@ const fn filter(name: &'static str, description: &'static str, run: fn(&mut Call
     Function::new(name, Group::FilterData, description, WITH_NUMBER, run)
 }
 
-fn remove(call: &mut Call<'_>, name: &str, beyond: impl Fn(f64, f64) -> bool) -> Outcome {
+fn remove(call: &mut Call<'_>, name: &str, beyond: impl Fn(f64, f64) -> bool + Sync) -> Outcome {
     let bound = call.arguments.number(1).unwrap_or(f64::NAN);
     each(call, |one| {
         one.rename(format!("{name}({}, {})", one.name, general(bound)));
@@ -36,7 +36,7 @@ fn remove(call: &mut Call<'_>, name: &str, beyond: impl Fn(f64, f64) -> bool) ->
     })
 }
 
-fn remove_beyond_percentile(call: &mut Call<'_>, name: &str, beyond: impl Fn(f64, f64) -> bool) -> Outcome {
+fn remove_beyond_percentile(call: &mut Call<'_>, name: &str, beyond: impl Fn(f64, f64) -> bool + Sync) -> Outcome {
     let percent = call.arguments.number(1).unwrap_or(0.0);
     if percent <= 0.0 {
         return Err(call.unusable(format!("n is a percent above 0, got {}", general(percent))));

@@ -57,6 +57,9 @@ fn hitcount(call: &mut Call<'_>) -> Outcome {
         } else {
             one.end().offset(interval.millis().saturating_mul(count).saturating_neg())
         };
+        if aligned {
+            one.said_end = None;
+        }
         one.set_values(hits(one, start, interval, buckets));
         one.start = start;
         one.step = interval;

@@ -42,6 +42,7 @@ mod proptests;
 use crate::arguments::{Literal, Param, ParamType};
 use crate::evaluate::{Call, Outcome};
 use crate::expr::Number;
+use crate::parallel;
 use crate::registry::Function;
 use crate::series::Series;
 
@@ -92,9 +93,9 @@ const fn finite(value: f64) -> f64 {
 }
 
 /// Changes each of the series given first.
-fn each(call: &mut Call<'_>, change: impl Fn(&mut Series)) -> Outcome {
+fn each(call: &mut Call<'_>, change: impl Fn(&mut Series) + Sync) -> Outcome {
     let mut series = call.series(0);
-    series.iter_mut().for_each(change);
+    parallel::change(&mut series, change);
     Ok(series)
 }
 

@@ -14,7 +14,7 @@ use crate::evaluate::{Call, Outcome, Stop};
 use crate::numbers::round;
 use crate::registry::{Function, Group};
 use crate::series::Series;
-use crate::{sliding, time};
+use crate::{parallel, sliding, time};
 
 const WINDOW: Param = Param::required("windowSize", ParamType::IntOrInterval).suggesting(&[
     int(5),
@@ -109,6 +109,8 @@ fn moving_window(call: &mut Call<'_>) -> Outcome {
 struct Preview {
     series: Vec<Series>,
     millis: i64,
+    /// The window, when it is told in points.
+    points: Option<i64>,
     /// The window as names show it.
     shown: String,
     /// The window as tags show it.
@@ -121,7 +123,7 @@ impl Preview {
             if call.context.as_graphite_web() { Self::in_graphite_web(call)? } else { Self::in_time(call)? };
         let told = call.arguments.scalar(1).map(ToString::to_string).unwrap_or_default();
         let shown = if call.arguments.text(1).is_some() { format!("\"{told}\"") } else { told.clone() };
-        Ok(Self { series, millis, shown, told })
+        Ok(Self { series, millis, points: call.arguments.integer(1), shown, told })
     }
 
     /// Series from as far back as windows reach, by the coarsest step that they have there.
@@ -133,7 +135,13 @@ impl Preview {
             // A line that holds everywhere has no step to speak of.
             let steps = series.iter().filter(|one| !one.constant).map(|one| one.step);
             let needed = preview_millis(&call.arguments, steps.max().unwrap_or(hint));
-            if needed <= millis {
+            if needed < millis {
+                // What is finer than expected begins as if that had been known.
+                let begin = call.context.looking_back(needed).from;
+                series.iter_mut().for_each(|one| one.drop_until(begin));
+                millis = needed;
+            }
+            if needed == millis {
                 break;
             }
             millis = needed;
@@ -157,59 +165,62 @@ impl Preview {
     }
 
     /// The window in points of a series; graphite-web knows windows of none.
-    fn points(&self, one: &Series, call: &Call<'_>) -> usize {
-        let points = call.arguments.integer(1).unwrap_or(self.millis / one.step.millis());
-        let least = usize::from(!call.context.as_graphite_web());
+    fn points(&self, one: &Series, context: &Context) -> usize {
+        let points = self.points.unwrap_or(self.millis / one.step.millis());
+        let least = usize::from(!context.as_graphite_web());
         usize::try_from(points).unwrap_or(usize::MAX).max(least)
     }
 }
 
 fn slide(call: &mut Call<'_>, how: Consolidation, function: &str, factor_index: usize) -> Outcome {
     let mut preview = Preview::of(call)?;
-    let factor = call.arguments.number(factor_index);
+    let mut series = std::mem::take(&mut preview.series);
+    let (factor, context) = (call.arguments.number(factor_index), call.context);
     let tag = format!("moving{}", capitalized(function));
-    for mut one in std::mem::take(&mut preview.series) {
-        let window = preview.points(&one, call);
-        let factor = factor.or(one.x_files_factor).unwrap_or(call.context.x_files_factor);
+    parallel::change(&mut series, |one| {
+        let window = preview.points(one, context);
+        let factor = factor.or(one.x_files_factor).unwrap_or(context.x_files_factor);
         if window == 0 {
             one.set_values(vec![f64::NAN; one.len()]);
         } else {
             one.set_values(sliding::windows(one.values(), window, how, factor));
         }
-        drop_preview(&mut one, window, preview.millis, call.context);
+        drop_preview(one, window, preview.millis, context);
         one.note(&tag, preview.told.as_str());
         one.rename(format!("{tag}({},{})", one.name, preview.shown));
         if how == Consolidation::Sum || how == Consolidation::Count {
             one.kind = Kind::Untyped;
         }
-        preview.series.push(one);
-    }
-    Ok(preview.series)
+    });
+    Ok(series)
 }
 
 fn exponential_moving_average(call: &mut Call<'_>) -> Outcome {
     let mut preview = Preview::of(call)?;
-    for mut one in std::mem::take(&mut preview.series) {
-        let window = preview.points(&one, call);
+    let mut series = std::mem::take(&mut preview.series);
+    let context = call.context;
+    parallel::change(&mut series, |one| {
+        let window = preview.points(one, context);
         // A window told as a time weighs by its seconds, however far apart the points are.
-        let length = call.arguments.integer(1).unwrap_or(preview.millis / 1000);
-        let is_compat = call.context.as_graphite_web();
-        smooth(&mut one, window, 2.0 / (length as f64 + 1.0), if is_compat { 0.0 } else { f64::NAN });
+        let length = preview.points.unwrap_or(preview.millis / 1000);
+        let is_compat = context.as_graphite_web();
+        let end = one.end();
+        smooth(one, window, 2.0 / (length as f64 + 1.0), if is_compat { 0.0 } else { f64::NAN });
         if is_compat {
             // The mean that the first value starts from is shown too, so that each value is one step late.
             if window == 0 {
                 one.set_values(std::iter::once(0.0).chain(one.values().iter().copied()).collect());
             }
             let before = window.min(one.len()).saturating_sub(1);
-            drop_preview(&mut one, before, preview.millis, call.context);
+            drop_preview(one, before, preview.millis, context);
+            one.said_end = Some(end);
         } else {
-            drop_preview(&mut one, window, preview.millis, call.context);
+            drop_preview(one, window, preview.millis, context);
         }
         one.note("exponentialMovingAverage", preview.told.as_str());
         one.rename(format!("exponentialMovingAverage({},{})", one.name, preview.shown));
-        preview.series.push(one);
-    }
-    Ok(preview.series)
+    });
+    Ok(series)
 }
 
 /// Puts the exponential mean in the place of each value. It starts from the mean of the first window, whose last place
@@ -301,6 +312,15 @@ mod tests {
         assert_values(series[0].values(), &[9.0, 10.0, 11.0, 12.0, 13.0], "after the second round");
         let hourly = run_in(&context, "movingAverage(summarize(a,'2min'),2)", &counting()).unwrap();
         assert_eq!(hourly[0].step.millis(), 120_000);
+    }
+
+    #[test]
+    fn a_step_finer_than_expected_makes_no_difference() {
+        let coarser = Context { step_hint: Step::from_seconds(120).unwrap(), ..context() };
+        for target in ["movingAverage(a,3)", "movingMedian(a,2)", "exponentialMovingAverage(a,2)"] {
+            let expected = run(target, &counting());
+            assert_eq!(run_in(&coarser, target, &counting()).unwrap(), expected, "{target}");
+        }
     }
 
     #[test]

@@ -97,7 +97,7 @@ fn weighted_average(call: &mut Call<'_>) -> Outcome {
     };
     let average =
         if call.context.as_graphite_web() { divided_sums(call, &pairs, &weights)? } else { weigh(call, &pairs)? };
-    Ok(average.map(|(grid, values)| Series::new(name, grid.start, grid.step, values)).into_iter().collect())
+    Ok(average.map(|(grid, values)| grid.series(name, values)).into_iter().collect())
 }
 
 fn sorted_paths(series: &[Series]) -> String {
@@ -162,7 +162,9 @@ fn divided_sums(
             let len = average.len().max(weight.len());
             let at = |one: &Series, index: usize| one.values().get(index).copied().unwrap_or(f64::NAN);
             let values = (0..len).map(|index| at(average, index) * at(weight, index)).collect();
-            Series::new(String::new(), average.start, average.step, values)
+            let mut product = Series::new(String::new(), average.start, average.step, values);
+            product.said_end = Some(average.end());
+            product
         })
         .collect();
     let (Some((grid, mut sums)), Some((_, totals))) = (summed(call, &products)?, summed(call, weights)?) else {

@@ -1,20 +1,16 @@
 //! Values from before the window, fetched so that functions which look back have something to look at.
 
-use statline_series::Timestamp;
-
 use crate::context::Context;
 use crate::series::Series;
 
 /// Leaves out the values that were only there to be looked back at, of a series fetched from `millis` before the window:
 /// those up to its beginning. graphite-web leaves out so many `points`, counts its time from the first value fetched and
-/// shows nothing after the end, which is the same when `millis` is a multiple of the step.
+/// keeps its end, which is the same when `millis` is a multiple of the step.
 pub(super) fn drop_preview(one: &mut Series, points: usize, millis: i64, context: &Context) {
     if context.as_graphite_web() {
-        let (start, end) = (one.start.offset(millis), end_in_graphite_web(one, context));
+        let (start, end) = (one.start.offset(millis), one.end());
         one.drop_first(points);
-        one.start = start;
-        let shown = end.millis().saturating_sub(start.millis()).div_euclid(one.step.millis()).saturating_add(1);
-        one.keep_first(usize::try_from(shown).unwrap_or(0));
+        (one.start, one.said_end) = (start, Some(end));
         return;
     }
     let step = one.step.millis();
@@ -25,13 +21,4 @@ pub(super) fn drop_preview(one: &mut Series, points: usize, millis: i64, context
         context.from.millis().saturating_sub(one.start.millis()).div_euclid(step).saturating_add(1)
     };
     one.drop_first(usize::try_from(count).unwrap_or(0));
-}
-
-/// Where graphite-web has a series end: at the end of the window, though there may be values behind it.
-pub(super) fn end_in_graphite_web(one: &Series, context: &Context) -> Timestamp {
-    let step = one.step.millis();
-    if one.constant {
-        return context.until;
-    }
-    one.end().min(context.until.align_down(one.step).offset(step))
 }

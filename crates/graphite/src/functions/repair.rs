@@ -115,10 +115,13 @@ fn compress_periodic_gaps(call: &mut Call<'_>) -> Outcome {
             let present = chunk.iter().filter(|value| !value.is_nan()).count();
             if enough(present, period as f64, factor) { Consolidation::Last.apply(chunk) } else { f64::NAN }
         };
-        let compressed = one.values()[first..].chunks(period).map(last_of).collect();
+        one.keep_before_end();
+        let compressed: Vec<f64> = one.values().get(first..).unwrap_or(&[]).chunks(period).map(last_of).collect();
         one.start = one.time_of(first);
         one.step = step;
         one.set_values(compressed);
+        // graphite-web takes the last value for the end.
+        one.said_end = is_compat.then(|| one.time_of(one.len().saturating_sub(1)));
     })
 }
 

@@ -124,10 +124,9 @@ fn time_shift(call: &mut Call<'_>) -> Outcome {
         match ends {
             None => draw_shifted(one, shift),
             Some((start, end)) => {
+                let moved = one.said_end.map(|end| end.offset(start.millis().saturating_sub(one.start.millis())));
+                one.said_end = if resets_end { Some(end) } else { moved };
                 one.start = start;
-                if resets_end {
-                    one.keep_until(end);
-                }
             }
         }
     })
@@ -182,7 +181,7 @@ fn time_stack(call: &mut Call<'_>) -> Outcome {
                 None => draw_shifted(&mut one, unit.saturating_mul(multiple)),
                 Some((start, end)) => {
                     one.start = start;
-                    one.keep_until(end);
+                    one.said_end = Some(end);
                 }
             }
             stacked.push(one);

@@ -110,8 +110,12 @@ fn gather(
     let mut series = call.series(0);
     for one in &mut series {
         let end = if call.context.as_graphite_web() { past_end(one) } else { one.end() };
-        let boundaries =
-            if one.is_empty() { Vec::new() } else { begin_of(call, one).boundaries(end, interval, call)? };
+        one.keep_before_end();
+        let boundaries = if one.is_empty() && !call.context.as_graphite_web() {
+            Vec::new()
+        } else {
+            begin_of(call, one).boundaries(end, interval, call)?
+        };
         one.set_values(bucket_values(one, &boundaries, how, interval.millis(), call.context));
         one.start = boundaries.first().copied().unwrap_or(one.start);
         one.step = interval;

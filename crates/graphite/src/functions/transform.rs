@@ -99,7 +99,7 @@ fn absolute(call: &mut Call<'_>) -> Outcome {
 }
 
 /// Applies a function of a value and the constant in the second parameter, under a name that shows it.
-fn with_constant(call: &mut Call<'_>, name: &str, apply: impl Fn(f64, f64) -> f64) -> Outcome {
+fn with_constant(call: &mut Call<'_>, name: &str, apply: impl Fn(f64, f64) -> f64 + Sync) -> Outcome {
     let constant = call.arguments.number(1).unwrap_or(0.0);
     each(call, |one| {
         one.note(name, repr(constant));
@@ -282,6 +282,7 @@ fn delay(call: &mut Call<'_>) -> Outcome {
         one.note("delay", steps.to_string());
         one.rename(format!("delay({},{steps})", one.name));
         if drops_all {
+            one.said_end = Some(one.end());
             one.set_values(Vec::new());
         }
         let values = one.values_mut();

@@ -130,8 +130,7 @@ fn apply_by_node(call: &mut Call<'_>) -> Outcome {
             one.path_expression.clone_from(beginning);
             // graphite-web has everything begin and end with the last of the series given.
             if let (true, Some(last)) = (call.context.as_graphite_web(), series.last()) {
-                one.start = last.start;
-                one.keep_until(last.end());
+                (one.start, one.said_end) = (last.start, Some(last.end()));
             }
             yielded.push(one);
         }
