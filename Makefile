@@ -20,13 +20,17 @@ ONLY ?=
 # How many cases of each property make fuzz tries.
 CASES ?= 20000
 
-# How many rounds of generated packets make conformance sends, and the seed of the first.
+# How many rounds of generated packets, and of hundreds of generated targets, make conformance sends, and the seed of the
+# first.
 ROUNDS ?= 40
 SEED ?= 1
 
+# Keeps the scores of make conformance-graphite in docs/graphite.md when it is 1.
+KEEP ?=
+
 export STATLINE_PYTHON := $(CURDIR)/$(PYTHON)
 
-.PHONY: help demo test fuzz lint bench e2e conformance conformance-statsd conformance-clients conformance-carbon dist fmt clean setup postgresql faketime victoria-metrics bins
+.PHONY: help demo test fuzz lint bench e2e conformance conformance-statsd conformance-clients conformance-carbon conformance-graphite dist fmt clean setup postgresql faketime victoria-metrics bins
 
 help: ## list the words
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | expand -t 12
@@ -38,7 +42,7 @@ demo: postgresql $(VENV)/.installed bins ## play a whole community's statistics;
 test: ## everything that CI runs
 	@tests/run.py
 
-# The properties of packets, streams, mapping files and snapshots, which make test tries 256 cases of.
+# The properties of packets, streams, mapping files, snapshots and requests, which make test tries 256 cases of.
 fuzz: ## try what no client should send; CASES of each property, ONLY=packet for those with that in their names
 	PROPTEST_CASES=$(CASES) cargo test --locked --release -p statline-statsd -p statlined --lib --bins --tests -- $(ONLY)
 
@@ -64,10 +68,11 @@ bench: benches/statsd/node_modules/.installed $(GRAPHITE_WEB)/.installed victori
 e2e: dist postgresql $(VENV)/.installed bins ## every panel of every dashboard in a real Grafana (GRAFANA_HOME)
 	$(BIN_DIR)/statline-demo --run "$(PYTHON) tests/e2e/dashboards.py --plugins dist" $(DEMO_FLAGS)
 
-conformance: ## beside etsy's statsd and carbon, and with other people's clients; ROUNDS and SEED of generated packets
+conformance: ## beside etsy's statsd, carbon and graphite-web, and with other people's clients; ROUNDS and SEED of generated input
 	$(MAKE) --no-print-directory bins PROFILE=dev
 	$(MAKE) --no-print-directory conformance-statsd
 	$(MAKE) --no-print-directory conformance-carbon
+	$(MAKE) --no-print-directory conformance-graphite
 	$(MAKE) --no-print-directory conformance-clients
 
 conformance-statsd: $(VENV)/.installed $(CONFORMANCE)/statsd/node_modules/.installed
@@ -75,6 +80,9 @@ conformance-statsd: $(VENV)/.installed $(CONFORMANCE)/statsd/node_modules/.insta
 
 conformance-carbon: $(VENV)/.installed
 	PYTHONPATH=$(CONFORMANCE) ROUNDS=$(ROUNDS) SEED=$(SEED) $(PYTHON) $(CONFORMANCE)/carbon
+
+conformance-graphite: $(VENV)/.installed $(CONFORMANCE)/graphite/.venv/.installed
+	PYTHONPATH=$(CONFORMANCE) $(PYTHON) $(CONFORMANCE)/graphite --rounds $(ROUNDS) --seed $(SEED) $(if $(ONLY),--only '$(ONLY)') $(if $(KEEP),--write)
 
 conformance-clients: $(VENV)/.installed $(CONFORMANCE)/clients/node_modules/.installed
 	PYTHONPATH=$(CONFORMANCE) $(PYTHON) -m pytest -q -c $(CONFORMANCE)/clients/pytest.ini $(CONFORMANCE)/clients
@@ -93,10 +101,11 @@ fmt: $(VENV)/.installed ## format everything
 	npm --prefix frontend run --silent lint:fix
 
 clean: ## remove what was built
-	rm -rf $(TARGET_DIR) dist $(VENV) $(GRAPHITE_WEB) frontend/node_modules benches/statsd/node_modules $(CONFORMANCE)/*/node_modules
+	rm -rf $(TARGET_DIR) dist $(VENV) $(GRAPHITE_WEB) frontend/node_modules benches/statsd/node_modules $(CONFORMANCE)/*/node_modules $(CONFORMANCE)/graphite/.venv
 
 setup: postgresql faketime $(VENV)/.installed frontend/node_modules/.installed \
-	$(CONFORMANCE)/statsd/node_modules/.installed $(CONFORMANCE)/clients/node_modules/.installed
+	$(CONFORMANCE)/statsd/node_modules/.installed $(CONFORMANCE)/clients/node_modules/.installed \
+	$(CONFORMANCE)/graphite/.venv/.installed
 
 # A server of our own is started from Debian's binaries; the cluster that the package makes is not used.
 postgresql:
@@ -129,6 +138,11 @@ frontend/node_modules/.installed: frontend/package-lock.json
 # What etsy's server may have beside it (syslog, a Windows service) is left out; it would have to be compiled.
 $(CONFORMANCE)/%/node_modules/.installed: $(CONFORMANCE)/%/package-lock.json
 	npm --prefix $(CONFORMANCE)/$* ci --omit=optional --no-audit --no-fund --loglevel=error
+	touch $@
+
+$(CONFORMANCE)/graphite/.venv/.installed: $(CONFORMANCE)/graphite/requirements.txt
+	python3 -m venv $(@D) || { demo/install.sh python3-venv; python3 -m venv $(@D); }
+	$(@D)/bin/pip install --quiet --disable-pip-version-check -r $<
 	touch $@
 
 benches/statsd/node_modules/.installed: benches/statsd/package-lock.json

@@ -54,6 +54,8 @@ SUITES = [
     # Two rounds of generated packets; make conformance sends more.
     Suite("conformance", ["make", "--no-print-directory", "conformance-statsd", "ROUNDS=2"], PYTEST),
     Suite("carbon", ["make", "--no-print-directory", "conformance-carbon", "ROUNDS=3"], PYTEST),
+    # Two hundred generated targets beside the table's, over two windows.
+    Suite("graphite", ["make", "--no-print-directory", "conformance-graphite", "ROUNDS=2"], PYTEST),
     Suite("clients", ["make", "--no-print-directory", "conformance-clients"], PYTEST),
     Suite("frontend", ["npm", "--prefix", "frontend", "run", "--silent", "test:ci"], JEST),
     Suite("frontend build", ["npm", "--prefix", "frontend", "run", "--silent", "build"]),

@@ -59,6 +59,7 @@ impl Flight {
             now: clock::now(),
             zone: parse_zone(query.timezone.as_deref().unwrap_or(""))?,
             max_data_points: query.max_data_points.filter(|points| *points > 0).map(|points| points as usize),
+            x_files_factor: 0.0,
             compat: None,
             template: std::collections::BTreeMap::new(),
         };

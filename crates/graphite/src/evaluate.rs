@@ -46,16 +46,19 @@ pub enum Progress {
 /// # Errors
 /// When the expression is wrong or the answer would break a limit; see [`EvalError`].
 pub fn evaluate(target: &Expr, context: &Context, fetched: &Fetched) -> Result<Progress, EvalError> {
-    evaluate_unless(&|| false, target, context, fetched)
+    evaluate_unless(&|| false, std::slice::from_ref(target), context, fetched)
 }
 
 /// As [`evaluate`], until `is_cancelled` says, before one of the calls, that nobody waits for the answer any more.
+///
+/// The answer has the series of all targets, one after the other. As graphite-web has it, a target may leave something
+/// behind for those after it; else it is the same to ask for each alone.
 ///
 /// # Errors
 /// [`EvalError::Cancelled`] then; else as [`evaluate`].
 pub fn evaluate_unless(
     is_cancelled: &dyn Fn() -> bool,
-    target: &Expr,
+    targets: &[Expr],
     context: &Context,
     fetched: &Fetched,
 ) -> Result<Progress, EvalError> {
@@ -69,11 +72,16 @@ pub fn evaluate_unless(
         text_depth: Cell::new(0),
         stacks: RefCell::default(),
     };
-    match evaluator.target(target, context) {
-        Ok(series) => Ok(Progress::Done(series)),
-        Err(Stop::Missing) => Ok(Progress::Fetch(evaluator.missing.into_inner())),
-        Err(Stop::Failed(error)) => Err(error),
+    let mut answered = Vec::new();
+    let mut is_missing = false;
+    for target in targets {
+        match evaluator.target(target, context) {
+            Ok(series) => answered.extend(series),
+            Err(Stop::Missing) => is_missing = true,
+            Err(Stop::Failed(error)) => return Err(error),
+        }
     }
+    Ok(if is_missing { Progress::Fetch(evaluator.missing.into_inner()) } else { Progress::Done(answered) })
 }
 
 /// What a target is known to need before anything has been fetched, each request once.
@@ -457,7 +465,8 @@ mod tests {
                 asked.set(asked.get() + 1);
                 asked.get() > allowed
             };
-            let outcome = evaluate_unless(&is_cancelled, &target, &context(), &Fetched::default());
+            let outcome =
+                evaluate_unless(&is_cancelled, std::slice::from_ref(&target), &context(), &Fetched::default());
             assert_eq!(outcome.is_err(), allowed < 4, "{outcome:?}");
             assert!(outcome.is_ok() || outcome == Err(EvalError::Cancelled));
             assert_eq!(asked.get(), expected, "{allowed} calls");

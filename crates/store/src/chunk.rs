@@ -6,7 +6,7 @@
 
 use pco::standalone::{simple_compress, simple_decompress_into};
 use pco::{ChunkConfig, data_types::Number};
-use statline_series::Sketch;
+use statline_series::{Sketch, Step};
 
 use crate::bytes::{Malformed, Reader, put_signed, put_varint};
 use crate::points::Points;
@@ -240,7 +240,8 @@ pub(crate) fn decode(id: SeriesId, chunk: &[u8], from: i64, until: i64, out: &mu
 }
 
 /// The instants of a chunk.
-enum Times {
+#[derive(Debug)]
+pub(crate) enum Times {
     /// So many from the first on, each so much later than the one before.
     Even {
         first: i64,
@@ -251,7 +252,7 @@ enum Times {
 }
 
 impl Times {
-    fn decode(reader: &mut Reader<'_>, count: usize) -> Result<Self, Malformed> {
+    pub(crate) fn decode(reader: &mut Reader<'_>, count: usize) -> Result<Self, Malformed> {
         let mut ahead = reader.clone();
         if ahead.u8()? == TIMES_RUNS {
             let first = ahead.signed()?;
@@ -265,7 +266,7 @@ impl Times {
     }
 
     /// The place of the first instant from `time` on.
-    fn first_from(&self, time: i64) -> usize {
+    pub(crate) fn first_from(&self, time: i64) -> usize {
         match self {
             Self::Even { first, step, count } if time > *first => {
                 let places = time.abs_diff(*first).div_ceil((*step).max(1));
@@ -277,11 +278,22 @@ impl Times {
     }
 
     fn push_to(&self, out: &mut Vec<i64>, places: std::ops::Range<usize>) {
+        out.extend(self.iter(places));
+    }
+
+    /// The instants of some places.
+    pub(crate) fn iter(&self, places: std::ops::Range<usize>) -> impl Iterator<Item = i64> {
+        places.map(move |place| match self {
+            Self::Even { first, step, .. } => first.saturating_add_unsigned(step.saturating_mul(place as u64)),
+            Self::Listed(times) => times[place],
+        })
+    }
+
+    /// The first instant of all, when each of the others is a step after the one before.
+    pub(crate) fn evenly(&self, by: Step) -> Option<i64> {
         match self {
-            Self::Even { first, step, .. } => {
-                out.extend(places.map(|place| first.saturating_add_unsigned(step.saturating_mul(place as u64))));
-            }
-            Self::Listed(times) => out.extend_from_slice(&times[places]),
+            Self::Even { first, step, count } if *count == 1 || *step == by.millis().unsigned_abs() => Some(*first),
+            _ => None,
         }
     }
 }

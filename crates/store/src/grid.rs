@@ -8,6 +8,7 @@ use statline_series::{Consolidation, Step, TimeRange, Timestamp, Values};
 
 use crate::points::Points;
 use crate::rollup::{Rollup, Rollups, align_down, for_each_slot};
+use crate::rollup_chunk::RollupColumns;
 use crate::schema::Rule;
 
 /// The grid of an answer of one series.
@@ -35,6 +36,10 @@ impl<'a> Slots<'a> {
         Rollup::of(0, 0.0).value(self.consolidation, self.width).is_some()
     }
 
+    const fn needs_extremes(&self) -> bool {
+        matches!(self.consolidation, Consolidation::Min | Consolidation::Max | Consolidation::Range)
+    }
+
     /// Whether so many values are enough for a slot to have one.
     #[expect(clippy::cast_precision_loss, reason = "fewer than 2^53 slots")]
     fn is_enough(&self, count: u64) -> bool {
@@ -58,13 +63,13 @@ impl<'a> Slots<'a> {
             return self.finish(values);
         }
         buckets.add_points(self, points);
-        let value_of = |bucket: &Rollup| {
+        let value_of = |bucket: Rollup| {
             if bucket.count == 0 || !self.is_enough(bucket.count) {
                 return f64::NAN;
             }
             bucket.value(self.consolidation, self.width.max(1)).unwrap_or(f64::NAN)
         };
-        self.finish(buckets.rollups.iter().map(value_of).collect())
+        self.finish(buckets.rollups().map(value_of).collect())
     }
 
     /// The values where a consolidation has to see them all; those that are rolled up have their mean to stand for them.
@@ -123,37 +128,68 @@ impl Places {
     }
 }
 
-/// A rollup a slot, to be filled anew for each series.
+/// What adds up in each slot, to be filled anew for each series.
 #[derive(Debug, Default)]
 pub(crate) struct Buckets {
-    /// Of a count of 0 where nothing was added.
-    rollups: Vec<Rollup>,
+    /// 0 where nothing was added.
+    counts: Vec<u64>,
+    sums: Vec<f64>,
+    /// Only where the consolidation asks for them.
+    extremes: Vec<(f64, f64)>,
+    /// The last values and when they were, only where the consolidation asks for them.
+    lasts: Vec<(i64, f64)>,
     /// How much was added, points left out.
     added: usize,
 }
 
 impl Buckets {
-    const EMPTY: Rollup = Rollup { count: 0, ..Rollup::of(0, 0.0) };
-
     /// Empties them.
     pub(crate) fn clear(&mut self) {
-        self.rollups.clear();
+        self.counts.clear();
+        self.sums.clear();
+        self.extremes.clear();
+        self.lasts.clear();
         self.added = 0;
     }
 
-    /// Adds rollups of slots that begin at these instants, each as a whole to the slot that its start is in.
-    pub(crate) fn add(&mut self, slots: &Slots<'_>, rollups: impl Iterator<Item = (i64, Rollup)>) {
-        self.rollups.resize(slots.len, Self::EMPTY);
+    /// Makes one for each slot, if that is not done.
+    fn make(&mut self, slots: &Slots<'_>) {
+        self.counts.resize(slots.len, 0);
+        // What is added to it stays as it is, be it the other zero.
+        self.sums.resize(slots.len, -0.0);
+        if slots.needs_extremes() {
+            self.extremes.resize(slots.len, (f64::NAN, f64::NAN));
+        }
+        if slots.consolidation == Consolidation::Last {
+            self.lasts.resize(slots.len, (i64::MIN, f64::NAN));
+        }
+    }
+
+    /// Adds rollups, each as a whole to the slot that its start is in.
+    pub(crate) fn add(&mut self, slots: &Slots<'_>, columns: &RollupColumns) {
+        self.make(slots);
+        self.added += columns.len();
+        if let Some(first) = columns.first_on(slots.start, slots.step)
+            && self.extremes.is_empty()
+            && self.lasts.is_empty()
+        {
+            let (counts, sums) = columns.counts_and_sums();
+            let known = self.counts.iter_mut().zip(&mut self.sums).skip(first);
+            for ((known_count, known_sum), (count, sum)) in known.zip(counts.iter().zip(sums)) {
+                *known_count += count;
+                *known_sum += sum;
+            }
+            return;
+        }
         let mut places = Places::new(slots);
-        for (start, rollup) in rollups {
-            self.added += 1;
+        for (start, rollup) in columns.iter() {
             self.put(places.of(start), &rollup);
         }
     }
 
     /// Adds the last point of each finest slot.
     fn add_points(&mut self, slots: &Slots<'_>, points: &Points) {
-        self.rollups.resize(slots.len, Self::EMPTY);
+        self.make(slots);
         let finest = slots.rule.policy.finest();
         let mut places = Places::new(slots);
         for (place, (time, value)) in points.timestamps.iter().zip(&points.values).enumerate() {
@@ -168,11 +204,24 @@ impl Buckets {
     }
 
     fn put(&mut self, place: usize, rollup: &Rollup) {
-        match self.rollups.get_mut(place) {
-            Some(known) if known.count > 0 => known.add(rollup),
-            Some(empty) => *empty = *rollup,
-            None => {}
+        let Some(count) = self.counts.get_mut(place) else { return };
+        *count += rollup.count;
+        self.sums[place] += rollup.sum;
+        if let Some((min, max)) = self.extremes.get_mut(place) {
+            (*min, *max) = (min.min(rollup.min), max.max(rollup.max));
         }
+        if let Some((at, last)) = self.lasts.get_mut(place).filter(|(at, _)| rollup.last_at >= *at) {
+            (*at, *last) = (rollup.last_at, rollup.last);
+        }
+    }
+
+    /// What has added up in each slot. What the consolidation does not ask for is anything.
+    fn rollups(&self) -> impl Iterator<Item = Rollup> {
+        self.counts.iter().zip(&self.sums).enumerate().map(|(place, (count, sum))| {
+            let (min, max) = self.extremes.get(place).copied().unwrap_or_default();
+            let (last_at, last) = self.lasts.get(place).copied().unwrap_or_default();
+            Rollup { count: *count, sum: *sum, min, max, last, last_at }
+        })
     }
 }
 
@@ -201,6 +250,7 @@ pub(crate) fn irregular(points: &Points, rollups: &Rollups, span: TimeRange) -> 
 mod tests {
     use super::*;
     use crate::read::span_of;
+    use crate::rollup_chunk::{self, Columns};
     use crate::schema::Policy;
 
     fn ms(millis: i64) -> Timestamp {
@@ -231,7 +281,10 @@ mod tests {
         let slots = Slots::new(range, steps(step), &rule, consolidation);
         let values = if slots.add_up() {
             if !rollups.is_empty() {
-                buckets.add(&slots, rollups.iter().map(|(start, rollup)| (start, *rollup)));
+                let bytes = rollup_chunk::encode(1, &rollups).unwrap();
+                let mut columns = RollupColumns::default();
+                columns.read(1, &bytes, (i64::MIN, i64::MAX), Columns::ALL).unwrap();
+                buckets.add(&slots, &columns);
             }
             slots.of_buckets(&mut buckets, &points)
         } else {

@@ -230,7 +230,7 @@ impl Inner {
             columns.read(series.id, bytes, begin_in, wanted).map_err(|error| failed(error, block))?;
             *rolled += columns.len();
             match &slots {
-                Some(slots) if slots.add_up() => buckets.add(slots, columns.iter()),
+                Some(slots) if slots.add_up() => buckets.add(slots, columns),
                 _ => {
                     let Ok(()) = rollups.join(|new| {
                         columns.iter().for_each(|(start, rollup)| new.push(start, &rollup));

@@ -6,10 +6,11 @@
 use std::ops::Range;
 
 use pco::data_types::Number;
+use statline_series::{Step, Timestamp};
 
 use crate::SeriesId;
 use crate::bytes::{Malformed, Reader, put_varint};
-use crate::chunk;
+use crate::chunk::{self, Times};
 use crate::rollup::{Rollup, Rollups};
 
 /// A chunk of rollups, version 1: 32 more than the version.
@@ -103,7 +104,7 @@ fn put_column<T: Bits>(out: &mut Vec<u8>, column: &[T], sums: Option<&[T]>) -> R
 /// The columns of a chunk as a read takes them, to be filled again with those of the next one.
 #[derive(Debug, Default)]
 pub(crate) struct RollupColumns {
-    starts: Vec<i64>,
+    times: Option<Times>,
     counts: Vec<u64>,
     sums: Vec<f64>,
     mins: Vec<f64>,
@@ -124,11 +125,11 @@ impl RollupColumns {
         (from, until): (i64, i64),
         wanted: Columns,
     ) -> Result<(), Malformed> {
-        self.inside = 0..0;
+        (self.inside, self.times) = (0..0, None);
         let (mut reader, count) = chunk::open(id, bytes, &[VERSION])?;
-        self.starts = chunk::decode_times(&mut reader, count)?;
-        let begin = self.starts.partition_point(|start| *start < from);
-        let end = self.starts.partition_point(|start| *start < until).max(begin);
+        let times = Times::decode(&mut reader, count)?;
+        let begin = times.first_from(from);
+        let end = times.first_from(until).max(begin);
         if begin == end {
             return Ok(());
         }
@@ -143,7 +144,20 @@ impl RollupColumns {
             return Err(Malformed("it goes on after its end"));
         }
         self.inside = begin..end;
+        self.times = Some(times);
         Ok(())
+    }
+
+    /// The place of the first one among slots of a step from `start` on, when each has the next slot to itself.
+    pub(crate) fn first_on(&self, start: Timestamp, step: Step) -> Option<usize> {
+        let first =
+            self.times.as_ref()?.evenly(step)?.checked_add(step.millis().checked_mul(self.inside.start as i64)?)?;
+        let distance = first.checked_sub(start.millis())?;
+        if distance % step.millis() == 0 { usize::try_from(distance / step.millis()).ok() } else { None }
+    }
+
+    pub(crate) fn counts_and_sums(&self) -> (&[u64], &[f64]) {
+        (&self.counts[self.inside.clone()], &self.sums[self.inside.clone()])
     }
 
     /// How many there are.
@@ -154,8 +168,8 @@ impl RollupColumns {
     /// The starts of slots and their rollups, in order. Columns that were not asked for hold anything.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (i64, Rollup)> {
         let or_sum = |column: &[f64], place: usize| column.get(place).copied().unwrap_or(self.sums[place]);
-        self.inside.clone().map(move |place| {
-            let start = self.starts[place];
+        let times = self.times.iter().flat_map(|times| times.iter(self.inside.clone()));
+        times.zip(self.inside.clone()).map(move |(start, place)| {
             let rollup = Rollup {
                 count: self.counts[place],
                 sum: self.sums[place],

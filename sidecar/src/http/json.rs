@@ -1,19 +1,14 @@
 //! Series as Graphite's JSON: `[{"target": …, "tags": {…}, "datapoints": [[value, seconds], …]}, …]`.
 //!
-//! Written by hand, since an answer may hold millions of pairs, and in pieces: as many at once as there are cores, no
-//! sooner than whoever asked takes them, so that an answer's text is never in memory as a whole. A missing value is null,
-//! an infinity is `1e9999`, and all other values are as Python writes them.
+//! Written by hand, since an answer may hold millions of pairs, and in pieces of which several can be written at once. A
+//! missing value is null, an infinity is `1e9999`, and all other values are as Python writes them.
 
-use std::num::NonZeroUsize;
 use std::ops::Range;
 use std::sync::Arc;
-use std::thread;
 
-use axum::body::Body;
-use bytes::Bytes;
-use futures::stream::{self, StreamExt};
 use statline_graphite::Series;
-use tokio::task::{JoinError, spawn_blocking};
+
+use super::stream::Job;
 
 /// How much a piece holds, in pairs; some 40 bytes each.
 const PIECE_PAIRS: usize = 4096;
@@ -22,30 +17,25 @@ const HEAD_PAIRS: usize = 8;
 /// What is reserved for a piece.
 const PIECE_BYTES: usize = PIECE_PAIRS * 40;
 
-/// The series as JSON. `skip_empty` leaves out those without any value, as `noNullPoints` asks.
-///
-/// # Errors
-/// When writing an answer of one piece failed; later pieces end the body.
-pub async fn body(mut series: Vec<Series>, skip_empty: bool) -> Result<Body, JoinError> {
-    if skip_empty {
+/// What is told of series.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Told {
+    /// Pairs without a value are left out, and series without any.
+    pub no_nulls: bool,
+    /// How points become fewer is told, too: `"consolidation": "sum"`.
+    pub meta: bool,
+}
+
+/// The series as JSON, a job for each piece of it.
+pub fn pieces(mut series: Vec<Series>, told: Told) -> impl Iterator<Item = Job> + Send {
+    if told.no_nulls {
         series.retain(|one| one.values().iter().any(|value| !value.is_nan()));
     }
     let series: Arc<[Series]> = series.into();
-    let mut pieces = Pieces { series: Arc::clone(&series), next: Some(Place::default()) };
-    let write = move |piece: Piece| {
+    Pieces { series: Arc::clone(&series), next: Some(Place::default()) }.map(move |piece| {
         let series = Arc::clone(&series);
-        spawn_blocking(move || Bytes::from(piece.write(&series)))
-    };
-    let first = pieces.next().map(&write);
-    if pieces.next.is_none() {
-        // Of a whole text the length can be told.
-        return match first {
-            Some(only) => Ok(only.await?.into()),
-            None => Ok(Body::empty()),
-        };
-    }
-    let cores = thread::available_parallelism().map_or(1, NonZeroUsize::get);
-    Ok(Body::from_stream(stream::iter(first.into_iter().chain(pieces.map(write))).buffered(cores)))
+        Box::new(move || piece.write(&series, told)) as Job
+    })
 }
 
 /// Where a pair is: of which series, and which of its pairs.
@@ -93,18 +83,19 @@ impl Iterator for Pieces {
 }
 
 impl Piece {
-    fn write(self, series: &[Series]) -> Vec<u8> {
+    fn write(self, series: &[Series], told: Told) -> Vec<u8> {
         let mut json = Vec::with_capacity(PIECE_BYTES);
         if self.from == Place::default() {
             json.push(b'[');
         }
         let mut place = self.from;
         while place.series < self.until.series {
-            push_series(&mut json, place.series > 0, &series[place.series], place.pair..series[place.series].len());
+            let one = &series[place.series];
+            push_series(&mut json, place.series > 0, one, place.pair..one.len(), told);
             place = Place { series: place.series + 1, pair: 0 };
         }
         if place.pair < self.until.pair {
-            push_series(&mut json, place.series > 0, &series[place.series], place.pair..self.until.pair);
+            push_series(&mut json, place.series > 0, &series[place.series], place.pair..self.until.pair, told);
         }
         if self.is_last {
             json.push(b']');
@@ -114,24 +105,28 @@ impl Piece {
 }
 
 /// Some pairs of a series, with what stands before the first and after the last of all.
-fn push_series(json: &mut Vec<u8>, has_others_before: bool, series: &Series, pairs: Range<usize>) {
+fn push_series(json: &mut Vec<u8>, has_others_before: bool, series: &Series, pairs: Range<usize>, told: Told) {
     if pairs.start == 0 {
         if has_others_before {
             json.extend_from_slice(b", ");
         }
-        push_head(json, series);
+        push_head(json, series, told);
     }
+    let values = series.values();
+    let is_told = |value: &f64| !(told.no_nulls && value.is_nan());
     let mut digits = itoa::Buffer::new();
     let step = series.step.millis();
     let mut timestamp = series.time_of(pairs.start).millis();
-    let mut separator: &[u8] = if pairs.start == 0 { b"[" } else { b", [" };
-    for value in &series.values()[pairs.clone()] {
-        json.extend_from_slice(separator);
-        push_number(json, *value);
-        json.extend_from_slice(b", ");
-        json.extend_from_slice(digits.format(timestamp.div_euclid(1000)).as_bytes());
-        json.push(b']');
-        separator = b", [";
+    let mut separator: &[u8] = if values[..pairs.start].iter().any(is_told) { b", [" } else { b"[" };
+    for value in &values[pairs.clone()] {
+        if is_told(value) {
+            json.extend_from_slice(separator);
+            push_number(json, *value);
+            json.extend_from_slice(b", ");
+            json.extend_from_slice(digits.format(timestamp.div_euclid(1000)).as_bytes());
+            json.push(b']');
+            separator = b", [";
+        }
         timestamp = timestamp.saturating_add(step);
     }
     if pairs.end == series.len() {
@@ -139,7 +134,7 @@ fn push_series(json: &mut Vec<u8>, has_others_before: bool, series: &Series, pai
     }
 }
 
-fn push_head(json: &mut Vec<u8>, series: &Series) {
+fn push_head(json: &mut Vec<u8>, series: &Series, told: Told) {
     json.extend_from_slice(b"{\"target\": ");
     push_text(json, &series.name);
     json.extend_from_slice(b", \"tags\": {");
@@ -151,10 +146,17 @@ fn push_head(json: &mut Vec<u8>, series: &Series) {
         json.extend_from_slice(b": ");
         push_text(json, value);
     }
-    json.extend_from_slice(b"}, \"datapoints\": [");
+    json.extend_from_slice(b"}, ");
+    if told.meta {
+        json.extend_from_slice(b"\"consolidation\": ");
+        push_text(json, series.effective_consolidation().as_str());
+        json.extend_from_slice(b", ");
+    }
+    json.extend_from_slice(b"\"datapoints\": [");
 }
 
-fn push_number(json: &mut Vec<u8>, value: f64) {
+/// A value, or null where there is none.
+pub fn push_number(json: &mut Vec<u8>, value: f64) {
     if value.is_nan() {
         json.extend_from_slice(b"null");
     } else if value.is_infinite() {
@@ -165,7 +167,7 @@ fn push_number(json: &mut Vec<u8>, value: f64) {
 }
 
 /// The shortest text that reads back as the same finite number, as Python's `repr` writes it: `90.0`, `1e-05`, `1e+16`.
-fn push_repr(out: &mut Vec<u8>, value: f64) {
+pub fn push_repr(out: &mut Vec<u8>, value: f64) {
     let mut buffer = zmij::Buffer::new();
     let text = buffer.format_finite(value);
     let magnitude = value.abs();
@@ -196,7 +198,8 @@ fn push_repr(out: &mut Vec<u8>, value: f64) {
     out.extend_from_slice(digits.as_bytes());
 }
 
-fn push_text(json: &mut Vec<u8>, text: &str) {
+/// A text in quotes.
+pub fn push_text(json: &mut Vec<u8>, text: &str) {
     // A text always serialises.
     let _ = serde_json::to_writer(json, text);
 }
@@ -204,18 +207,18 @@ fn push_text(json: &mut Vec<u8>, text: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use axum::body::to_bytes;
     use proptest::prelude::*;
     use serde_json::{Value, json};
-    use statline_series::{Step, Timestamp};
+    use statline_series::{Consolidation, Step, Timestamp};
+
+    const NO_NULLS: Told = Told { no_nulls: true, meta: false };
 
     fn series(name: &str, values: Vec<f64>) -> Series {
         Series::new(name.to_owned(), Timestamp::from_seconds(1000), Step::from_seconds(60).unwrap(), values)
     }
 
-    async fn text(series: Vec<Series>, skip_empty: bool) -> String {
-        let bytes = to_bytes(body(series, skip_empty).await.unwrap(), usize::MAX).await.unwrap();
-        String::from_utf8(bytes.to_vec()).unwrap()
+    fn text(series: Vec<Series>, told: Told) -> String {
+        String::from_utf8(pieces(series, told).flat_map(|piece| piece()).collect()).unwrap()
     }
 
     #[test]
@@ -258,23 +261,41 @@ mod tests {
         }
     }
 
-    #[tokio::test]
-    async fn a_text_is_graphites() {
+    #[test]
+    fn a_text_is_graphites() {
         let mut one = series("a \"b\"", vec![1.5, f64::NAN]);
         one.tags.insert("host".to_owned(), "ü".to_owned());
-        let both = text(vec![one, series("c", vec![])], false).await;
+        let both = text(vec![one, series("c", vec![])], Told::default());
         assert_eq!(
             both,
             "[{\"target\": \"a \\\"b\\\"\", \"tags\": {\"host\": \"ü\", \"name\": \"a \\\"b\\\"\"}, \
              \"datapoints\": [[1.5, 1000], [null, 1060]]}, \
              {\"target\": \"c\", \"tags\": {\"name\": \"c\"}, \"datapoints\": []}]"
         );
-        assert_eq!(text(vec![], false).await, "[]");
-        assert_eq!(text(vec![series("a", vec![f64::NAN]), series("b", vec![])], true).await, "[]");
+        assert_eq!(text(vec![], Told::default()), "[]");
+        assert_eq!(text(vec![series("a", vec![f64::NAN]), series("b", vec![])], NO_NULLS), "[]");
     }
 
-    #[tokio::test]
-    async fn pieces_make_a_whole() {
+    #[test]
+    fn what_is_told_is_what_was_wanted() {
+        let mut values = vec![f64::NAN; 2 * PIECE_PAIRS];
+        (values[1], values[2 * PIECE_PAIRS - 1]) = (7.0, 8.0);
+        let list = vec![series("a", values), series("b", vec![f64::NAN]), series("c", vec![f64::INFINITY])];
+        let expected = json!([[7.0, 1060], [8.0, 1000 + 60 * (2 * PIECE_PAIRS - 1)]]);
+        let read = text(list, NO_NULLS).replace("1e9999", "9.0");
+        let read: Value = serde_json::from_str(&read).unwrap();
+        assert_eq!((&read[0]["datapoints"], &read[1]["datapoints"]), (&expected, &json!([[9.0, 1000]])));
+        assert_eq!(read.as_array().unwrap().len(), 2);
+
+        let mut sum = series("a", vec![]);
+        sum.consolidation = Some(Consolidation::Sum);
+        let told = Told { meta: true, ..Told::default() };
+        let read: Value = serde_json::from_str(&text(vec![sum], told)).unwrap();
+        assert_eq!(read[0]["consolidation"], "sum");
+    }
+
+    #[test]
+    fn pieces_make_a_whole() {
         for lengths in [
             vec![PIECE_PAIRS],
             vec![PIECE_PAIRS + 1],
@@ -285,7 +306,7 @@ mod tests {
         ] {
             let made = |length: &usize| series("x", (0..*length).map(|place| place as f64).collect());
             let all: Vec<Series> = lengths.iter().map(made).collect();
-            let read: Value = serde_json::from_str(&text(all, false).await).unwrap();
+            let read: Value = serde_json::from_str(&text(all, Told::default())).unwrap();
             let expected = lengths.iter().map(|length| {
                 let pair = |place: usize| json!([place as f64, 1000 + 60 * place]);
                 json!({"target": "x", "tags": {"name": "x"}, "datapoints": (0..*length).map(pair).collect::<Vec<_>>()})

@@ -4,12 +4,15 @@ mod events;
 mod expand;
 mod find;
 mod functions;
+mod graph;
+mod indent;
 mod index;
 mod json;
 mod operations;
 mod params;
 mod render;
 mod reply;
+mod stream;
 mod tags;
 #[cfg(test)]
 mod tests;

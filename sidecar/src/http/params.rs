@@ -15,6 +15,14 @@ use crate::engine::QueryError;
 pub struct Params(Vec<(String, String)>);
 
 impl Params {
+    /// Those of a URL.
+    #[cfg(test)]
+    pub fn of(query: &str) -> Self {
+        let mut params = Self(Vec::new());
+        params.read(query.as_bytes());
+        params
+    }
+
     /// The last value of a name; an empty one counts as absent.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.0.iter().rev().find(|(given, value)| given == name && !value.is_empty()).map(|(_, value)| value.as_str())

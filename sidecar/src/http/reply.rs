@@ -1,11 +1,16 @@
 //! Answers in JSON, and how a client may want them: indented (`pretty`), or as a call in JavaScript (`jsonp`).
 
+use std::time::Duration;
+
+use axum::body::Body;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::json;
 
+use super::indent::Indent;
 use super::params::Params;
+use super::stream::{self, Finish, Job};
 use crate::engine::QueryError;
 
 /// The longest name of a function that an answer may be given to.
@@ -34,6 +39,30 @@ impl Style {
         }
     }
 
+    /// The type of content that an answer has.
+    pub const fn kind(&self) -> &'static str {
+        if self.callback.is_some() { "text/javascript" } else { "application/json" }
+    }
+
+    /// JSON that is written in pieces, in this style.
+    ///
+    /// # Errors
+    /// As [`stream::body`].
+    pub async fn body(
+        &self,
+        json: impl Iterator<Item = Job> + Send + 'static,
+        patience: Duration,
+    ) -> Result<Body, QueryError> {
+        let finish = self.pretty.then(|| {
+            let mut indent = Indent::default();
+            Box::new(move |piece: Vec<u8>| indent.write(&piece)) as Finish
+        });
+        let Some(name) = self.callback.clone() else { return stream::body(json, finish, patience).await };
+        let text = |text: String| Box::new(move || text.into_bytes()) as Job;
+        let call = [text(format!("{name}("))].into_iter().chain(json).chain([text(")".to_owned())]);
+        stream::body(call, finish, patience).await
+    }
+
     /// A value as an answer.
     pub fn json(&self, value: &impl Serialize) -> Response {
         let text = if self.pretty { serde_json::to_string_pretty(value) } else { serde_json::to_string(value) };
@@ -41,10 +70,11 @@ impl Style {
             Ok(text) => text,
             Err(error) => return QueryError::Internal(error.to_string()).into_response(),
         };
-        match &self.callback {
-            None => ([(header::CONTENT_TYPE, "application/json")], text).into_response(),
-            Some(name) => ([(header::CONTENT_TYPE, "text/javascript")], format!("{name}({text})")).into_response(),
-        }
+        let text = match &self.callback {
+            None => text,
+            Some(name) => format!("{name}({text})"),
+        };
+        ([(header::CONTENT_TYPE, self.kind())], text).into_response()
     }
 }
 

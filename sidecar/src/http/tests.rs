@@ -65,6 +65,7 @@ impl House {
             engine: Engine::new(Arc::clone(&as_store), limits, Step::SECOND, flushed.clone()),
             status: Arc::new(Status::new(as_store, Step::SECOND, flushed)),
             received: Arc::default(),
+            carbon: Arc::default(),
             metrics: metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder().handle(),
             registry: Arc::new(Mutex::new(Registry::new(10))),
             backups: Backups::new(store, "".into()),
@@ -321,6 +322,7 @@ fn series_are_named_and_removed() {
         ("tagSeries", "path=disk;b=2;a=1", json!("disk;a=1;b=2")),
         ("tagMultiSeries", "path=disk;b=2;a=1&path=x;c=1", json!(["disk;a=1;b=2", "x;c=1"])),
         ("tagMultiSeries", "path[]=disk;b=2;a=1", json!(["disk;a=1;b=2"])),
+        ("tagSeries", "path=disk%7Bb%3D%222%22%2Ca%3D%221%22%7D", json!("disk;a=1;b=2")),
         ("delSeries", "path=no.such;b=2", json!(true)),
     ] {
         assert_eq!(house.json("POST", &format!("/tags/{route}"), form), expected, "{route} {form}");

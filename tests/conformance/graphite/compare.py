@@ -22,6 +22,11 @@ class Verdict:
     values: bool
     tags: bool
 
+    @classmethod
+    def nothing(cls) -> Verdict:
+        """Make that of an answer that is none."""
+        return cls(names=False, times=False, values=False, tags=False)
+
     @property
     def is_equal(self) -> bool:
         """Whether all of them are."""
@@ -29,14 +34,15 @@ class Verdict:
 
 
 def read(body: str) -> list[dict[str, Any]]:
-    """Read an answer; its series in their order. A label that was left out makes a name of Python's nothing."""
+    """Read an answer; its series in their order. Both sides write an infinite value as 1e9999."""
     series: list[dict[str, Any]] = json.loads(body)
     for one in series:
         one["target"] = str(one["target"])
     return series
 
 
-def _near(ours: float | None, theirs: float | None) -> bool:
+def equal_values(ours: float | None, theirs: float | None) -> bool:
+    """Tell whether two values are the same, or as good as."""
     if ours is None or theirs is None:
         return ours is theirs
     if math.isinf(ours) or math.isinf(theirs):
@@ -53,7 +59,7 @@ def compare(ours: list[dict[str, Any]], theirs: list[dict[str, Any]], *, with_va
     times = all([at for _, at in one["datapoints"]] == [at for _, at in other["datapoints"]] for one, other in pairs)
     values = not with_values or all(
         len(one["datapoints"]) == len(other["datapoints"])
-        and all(_near(mine, its) for (mine, _), (its, _) in zip(one["datapoints"], other["datapoints"], strict=True))
+        and all(equal_values(mine, its) for (mine, _), (its, _) in zip(one["datapoints"], other["datapoints"], strict=True))
         for one, other in pairs
     )
     return Verdict(names, times, values, all(one["tags"] == other["tags"] for one, other in pairs))

@@ -16,6 +16,7 @@ from dataset import SCHEMAS, dataset
 CONFIGURATION = f"""
 [statsd]
 listen = ["127.0.0.1:0"]
+tcp_listen = ["127.0.0.1:0"]
 flush_interval = "10s"
 [console]
 listen = []

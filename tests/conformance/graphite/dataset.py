@@ -25,7 +25,7 @@ class Series:
 
 
 def _series(name: str, step: int, length: int, value: object, *, late: int = 0, gap: float = 0.0) -> Series:
-    """Make a series of `length` seconds up to END whose first `late` steps are missing, and some others by chance."""
+    """Make a series of `length` seconds up to END; its first `late` steps, and some others, are missing."""
     chance = random.Random(name)
     start = END - length + step
     values: list[float | None] = []

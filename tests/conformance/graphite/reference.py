@@ -14,6 +14,7 @@ import sys
 import tempfile
 import warnings
 from pathlib import Path
+from unittest import mock
 
 
 def main() -> None:
@@ -22,6 +23,11 @@ def main() -> None:
         # Python 3.11 has them no more, and graphite-web 1.1.10 asks for them.
         inspect.getargspec = inspect.getfullargspec  # type: ignore[attr-defined]
         inspect.formatargspec = lambda *_: ""  # type: ignore[attr-defined]
+    try:
+        import cairocffi  # noqa: F401, PLC0415
+    except (ImportError, OSError):
+        # Nothing is drawn here, so a machine without cairo will do.
+        sys.modules["cairocffi"] = mock.MagicMock()
     warnings.simplefilter("ignore")
     with tempfile.TemporaryDirectory(prefix="statline-graphite-web-") as storage:
         os.environ.update(

@@ -4,7 +4,10 @@ use super::*;
 use proptest::prelude::*;
 
 /// What a pickle says: name, timestamp, value.
-fn items(bytes: &[u8]) -> Result<Vec<Option<(String, Option<f64>, Option<f64>)>>, Refusal> {
+/// Name, instant and value, as far as they could be read.
+type Item = Option<(String, Option<f64>, Option<f64>)>;
+
+fn items(bytes: &[u8]) -> Result<Vec<Item>, Refusal> {
     let mut items = Vec::new();
     read(bytes, |item| {
         items.push(item.map(|item| (String::from_utf8_lossy(item.name).into_owned(), item.timestamp, item.value)));
