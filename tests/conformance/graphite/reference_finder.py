@@ -85,7 +85,7 @@ class Finder:
         for pattern in patterns:
             query = type("Query", (), {"pattern": pattern})
             for node in self.find_nodes(query):
-                if isinstance(node, LeafNode):
+                if isinstance(node, LeafNode) and SERIES[node.path].lived_in(int(start), int(end)):
                     window, values = node.reader.fetch(start, end)
                     found.append(
                         {"pathExpression": pattern, "name": node.path, "path": node.path, "time_info": window, "values": values}

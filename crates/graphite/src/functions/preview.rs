@@ -11,8 +11,6 @@ pub(super) fn drop_preview(one: &mut Series, points: usize, millis: i64, context
         let (start, end) = (one.start.offset(millis), one.end());
         one.drop_first(points);
         one.start = start;
-        let shown = end.millis().saturating_sub(start.millis()).div_euclid(one.step.millis()).saturating_add(1);
-        one.keep_first(usize::try_from(shown).unwrap_or(0));
         one.said_end = Some(end);
         return;
     }
