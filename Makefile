@@ -42,7 +42,7 @@ demo: postgresql $(VENV)/.installed bins ## play a whole community's statistics;
 test: ## everything that CI runs
 	@tests/run.py
 
-# The properties of packets, streams, mapping files and snapshots, which make test tries 256 cases of.
+# The properties of packets, streams, mapping files, snapshots and requests, which make test tries 256 cases of.
 fuzz: ## try what no client should send; CASES of each property, ONLY=packet for those with that in their names
 	PROPTEST_CASES=$(CASES) cargo test --locked --release -p statline-statsd -p statlined --lib --bins --tests -- $(ONLY)
 

@@ -148,7 +148,7 @@ fn what_is_wrong_with_a_request_is_a_line_of_text() {
             "the request has 3 targets, more than query.max_targets, 2",
         ),
         ("/metrics/find", 400, "the parameter query is missing"),
-        ("/metrics/find?query=*&format=pickle", 400, "format is \"pickle\""),
+        ("/metrics/find?query=*&format=xml", 400, "format is \"xml\""),
         ("/nowhere", 404, "there is nothing at /nowhere; try /render"),
     ] {
         let answer = house.get(path);
@@ -173,7 +173,7 @@ fn the_tree_of_paths_is_shown_in_both_forms() {
     let node = |text: &str, leaf: u8| {
         json!({
             "text": text, "id": format!("site.{text}"), "leaf": leaf,
-            "expandable": 1 - leaf, "allowChildren": 1 - leaf, "context": {},
+            "expandable": 1 - leaf, "allowChildren": 1 - leaf,
         })
     };
     assert_eq!(tree, json!([node("a", 1), node("b", 1)]), "tagged series have no place in the tree");

@@ -11,7 +11,7 @@
 mod aggregator;
 mod intake;
 mod line;
-mod name;
+pub mod name;
 mod pickle;
 mod refusal;
 mod router;

@@ -15,6 +15,7 @@ use super::Shared;
 use super::find;
 use super::params::Params;
 use super::reply::{self, Style};
+use crate::carbon;
 use crate::engine::QueryError;
 
 /// How many suggestions there are when nobody says.
@@ -199,9 +200,9 @@ fn keys(shared: &Shared, params: &Params) -> Result<Vec<SeriesKey>, QueryError> 
     paths.into_iter().map(canonical).collect()
 }
 
-/// The key of a series as it was written, tags in any order.
+/// The key of a series as carbon would have it: tags in any order and in both styles.
 fn canonical(path: &str) -> Result<SeriesKey, QueryError> {
-    SeriesKey::parse(path).map_err(|error| QueryError::Bad(format!("path {path:?}: {error}")))
+    carbon::name::key(path).map_err(|error| QueryError::Bad(format!("path {path:?}: {error}")))
 }
 
 fn no_path() -> QueryError {

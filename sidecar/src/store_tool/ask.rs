@@ -34,6 +34,12 @@ pub fn for_backup(config: &Config, args: &BackupArgs, target: &Path) -> Outcome<
     })?;
     let path = format!("/api/v1/backup?name={}", check_name(name)?);
     let token = args.token.as_deref().unwrap_or_else(|| config.http.token.reveal());
+    if args.address.is_none() && !config.http.tls_key.as_os_str().is_empty() {
+        return Err(format!(
+            "a daemon has {store} open, and its HTTP API speaks TLS, which this command does not; have it POST {path}, by curl for one"
+        )
+        .into());
+    }
     let address = match &args.address {
         Some(address) => address.to_socket_addrs()?.next().ok_or("--address names no host")?,
         None => reachable(config.http.listen),
