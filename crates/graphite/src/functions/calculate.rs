@@ -182,10 +182,10 @@ fn linear_regression(call: &mut Call<'_>) -> Outcome {
     }
     let series = call.series(0);
     let sources = if source == *call.context { series.clone() } else { call.series_over(0, &source)? };
-    // graphite-web shows the window's ends as the clocks of the query's zone tell them, as if they told UTC.
+    // graphite-web takes the clocks of the query's zone for UTC's where it shows the window's ends.
     let shown = |given: Option<Timestamp>, end: Timestamp| {
         let wrong_zone = given.is_none() && call.context.as_graphite_web();
-        let aside = if wrong_zone { time::offset_millis(end, call.context.zone) } else { 0 };
+        let aside = if wrong_zone { time::clock_error_millis(end, call.context.zone) } else { 0 };
         end.offset(aside).seconds()
     };
     let (shown_from, shown_until) = (shown(from, source.from), shown(until, source.until));

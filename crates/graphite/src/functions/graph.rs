@@ -8,6 +8,7 @@ use crate::evaluate::{Call, Outcome};
 use crate::numbers::{general, repr};
 use crate::registry::{Function, Group};
 use crate::series::Series;
+use crate::time;
 
 pub(crate) const FUNCTIONS: &[Function] = &[
     graph(
@@ -199,6 +200,12 @@ fn vertical_line(call: &mut Call<'_>) -> Outcome {
         if call.context.as_graphite_web() { "None".to_owned() } else { format!("verticalLine({})", at.seconds()) };
     let label = call.arguments.text(1).map_or(unlabelled, str::to_owned);
     let mut line = Series::new(label, at, Step::SECOND, vec![1.0]);
+    if call.context.as_graphite_web() {
+        // It takes the clocks of the zone for UTC's, and the line to end where it begins.
+        line.start = at.offset(time::clock_error_millis(at, call.context.zone));
+        line.said_end = Some(line.start);
+        line.set_values(vec![1.0; 2]);
+    }
     line.options.insert("drawAsInfinite", "true".to_owned());
     if let Some(color) = call.arguments.text(2) {
         line.options.insert("color", color.to_owned());
@@ -208,7 +215,8 @@ fn vertical_line(call: &mut Call<'_>) -> Outcome {
 
 #[cfg(test)]
 mod tests {
-    use crate::testing::{NO, at, check, column, failure, minutes, run};
+    use crate::testing::{NO, at, check, column, context, failure, minutes, run, run_in};
+    use crate::{Compat, Context};
 
     #[test]
     fn drawing_is_an_option_and_sometimes_a_name() {
@@ -286,5 +294,15 @@ mod tests {
         assert_eq!(failure("verticalLine('-6min')", &[]), "verticalLine: ts is -60, before the range begins");
         assert_eq!(failure("verticalLine(301)", &[]), "verticalLine: ts is 301, after the range ends");
         assert!(failure("verticalLine('soon')", &[]).starts_with("verticalLine: ts: \"soon\" is not a time: expected"));
+    }
+
+    #[test]
+    fn graphite_web_draws_vertical_lines_by_the_clocks_of_the_zone() {
+        let berlin = Context { zone: chrono_tz::Tz::Europe__Berlin, ..context() };
+        let line = run_in(&berlin, "verticalLine('01:03_19700101','l')", &[]).unwrap().remove(0);
+        assert_eq!((line.start, line.values()), (at(180), &[1.0][..]));
+        let compat = Context { compat: Compat::GraphiteWeb, ..berlin };
+        let line = run_in(&compat, "verticalLine('01:03_19700101','l')", &[]).unwrap().remove(0);
+        assert_eq!((line.start, line.end(), line.values()), (at(3780), at(3780), &[1.0, 1.0][..]));
     }
 }

@@ -273,4 +273,17 @@ mod tests {
             assert_eq!(failure(&target, &plain), format!("smartSummarize: alignTo: {reason}"));
         }
     }
+
+    #[test]
+    fn graphite_web_asks_of_each_series_what_was_asked_when_it_was_made() {
+        let store = [minutes("a", &[1.0, 2.0, NO, 4.0, 5.0]), minutes("b", &[1.0, 2.0, NO, 4.0, 5.0])];
+        let compat = Context { compat: Compat::GraphiteWeb, ..context() };
+        let summarized = |target: &str| run_in(&compat, target, &store).unwrap().pop().unwrap().into_values();
+        let strict = "summarize(sumSeries(setXFilesFactor(a,1)),'2min','sum',true)";
+        assert_values(&summarized(strict), &[3.0, NO, NO], "made after the factor was set");
+        let before = "summarize(group(setXFilesFactor(b,1),a),'2min','sum',true)";
+        assert_values(&summarized(before), &[3.0, NO, NO], "fetched after it was set");
+        let after = "summarize(group(a,setXFilesFactor(b,1))|limit(1),'2min','sum',true)";
+        assert_values(&summarized(after), &[3.0, 4.0, 5.0], "fetched before it was set");
+    }
 }
