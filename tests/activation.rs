@@ -23,7 +23,8 @@ fn figure(statlined: &Statlined, name: &str) -> f64 {
 
 /// The sum of a target's values over the last ten minutes, and the ten seconds to come.
 fn total(statlined: &Statlined, target: &str) -> f64 {
-    let answer = http::get(statlined.http(), &format!("/render?target={target}&from=-10min&until=%2B10s")).unwrap();
+    let answer =
+        http::get(statlined.http(), &format!("/render?format=json&target={target}&from=-10min&until=%2B10s")).unwrap();
     assert_eq!(answer.status, 200, "{}", answer.body);
     let json = answer.json();
     let points = json.as_array().unwrap().iter().flat_map(|series| series["datapoints"].as_array().unwrap());

@@ -49,7 +49,8 @@ impl Server {
         let target = format!("seriesByTag('name=~.*[.]{prefix}[.].*')");
         wait_until("the flush of what was sent", PATIENCE, || {
             let until = now() + 1;
-            let form = format!("target={target}&from={}&until={until}&noNullPoints=1", until - PAST_SECONDS);
+            let form =
+                format!("target={target}&from={}&until={until}&format=json&noNullPoints=1", until - PAST_SECONDS);
             let answer = http::post_form(self.statlined.http(), "/render", &form).unwrap().json();
             let found: BTreeMap<String, f64> = answer.as_array().unwrap().iter().filter_map(together).collect();
             (found.len() >= series).then_some(found)

@@ -43,7 +43,8 @@ impl House {
 
     /// The values of a target in the last ten minutes and the ten seconds to come, oldest first.
     fn values(&self, target: &str) -> Vec<f64> {
-        let answer = http::get(self.statlined.http(), &format!("/render?target={target}&from=-10min&until=%2B10s"));
+        let answer =
+            http::get(self.statlined.http(), &format!("/render?format=json&target={target}&from=-10min&until=%2B10s"));
         let json = answer.unwrap().json();
         let points = json.as_array().unwrap().iter().flat_map(|series| series["datapoints"].as_array().unwrap());
         points.filter_map(|point| point[0].as_f64()).collect()
@@ -51,7 +52,7 @@ impl House {
 
     /// The names of every series.
     fn names(&self) -> Vec<String> {
-        let path = "/render?target=seriesByTag('name=~.')&from=-10min&until=%2B10s";
+        let path = "/render?format=json&target=seriesByTag('name=~.')&from=-10min&until=%2B10s";
         let json = http::get(self.statlined.http(), path).unwrap().json();
         let names = json.as_array().unwrap().iter().map(|series| series["target"].as_str().unwrap().to_owned());
         let mut names: Vec<String> = names.filter(|name| !name.starts_with("stats")).collect();
@@ -231,7 +232,7 @@ fn a_stop_stores_what_was_sent_and_what_was_aggregated() {
     assert!(statlined.terminate().unwrap().success());
     let statlined = Statlined::start(&options).unwrap();
     let count = |target: &str, from: &str| {
-        let path = format!("/render?target={target}&from={from}&until=%2B10s");
+        let path = format!("/render?format=json&target={target}&from={from}&until=%2B10s");
         let json = http::get(statlined.http(), &path).unwrap().json();
         let points = json.as_array().unwrap().iter().flat_map(|series| series["datapoints"].as_array().unwrap());
         points.filter_map(|point| point[0].as_f64()).sum::<f64>()

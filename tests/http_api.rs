@@ -88,23 +88,24 @@ fn render_answers_as_graphite_does() {
         ("site.b".to_owned(), vec![(100.0, house.start), (101.0, house.start + 60), (102.0, house.start + 120)]),
     ];
     let window = format!("from={start}&until={until}");
-    let by_url = house.get(&format!("/render?target=site.a&target=site.b&format=json&{window}"));
+    let by_url = house.get(&format!("/render?format=json&target=site.a&target=site.b&{window}"));
     assert_eq!(House::series(&by_url), expected);
-    let glob = house.get(&format!("/render/?target=site.%7Ba,b%7D&{window}"));
+    let glob = house.get(&format!("/render/?format=json&target=site.%7Ba,b%7D&{window}"));
     assert_eq!(House::series(&glob), expected);
     let form = format!("target[]=site.a&target[]=site.b&format=json&{window}");
     let by_form = http::post_form(house.statlined.http(), "/render", &form).unwrap();
     assert_eq!(House::series(&by_form), expected);
-    let both = http::post_form(house.statlined.http(), &format!("/render?{window}"), "target=site.*").unwrap();
+    let both =
+        http::post_form(house.statlined.http(), &format!("/render?{window}"), "target=site.*&format=json").unwrap();
     assert_eq!(House::series(&both), expected);
 
-    let function = house.get(&format!("/render?target=alias(sumSeries(site.*),'both')&{window}"));
+    let function = house.get(&format!("/render?format=json&target=alias(sumSeries(site.*),'both')&{window}"));
     let sums = vec![(100.0, house.start), (102.0, house.start + 60), (104.0, house.start + 120)];
     assert_eq!(House::series(&function), [("both".to_owned(), sums)]);
-    let tagged = house.get(&format!("/render?target=seriesByTag('room=attic')&{window}"));
+    let tagged = house.get(&format!("/render?format=json&target=seriesByTag('room=attic')&{window}"));
     assert_eq!(tagged.json()[0]["tags"], json!({ "name": "site.empty.tagged", "room": "attic", "floor": "2" }));
     assert_eq!(House::series(&tagged)[0].1, [(20.5, house.start)]);
-    let nothing = house.get(&format!("/render?target=no.such.series&{window}"));
+    let nothing = house.get(&format!("/render?format=json&target=no.such.series&{window}"));
     assert_eq!(House::series(&nothing), []);
 }
 
@@ -112,18 +113,18 @@ fn render_answers_as_graphite_does() {
 fn render_consolidates_and_leaves_out_what_is_empty() {
     let house = House::open(|options| options);
     let window = format!("from={}&until={}", house.start - 1, house.start + 3599);
-    let all = house.get(&format!("/render?target=site.a&{window}"));
+    let all = house.get(&format!("/render?format=json&target=site.a&{window}"));
     assert_eq!(all.json()[0]["datapoints"].as_array().unwrap().len(), 3600, "a point a second, most of them null");
-    let few = house.get(&format!("/render?target=site.a&maxDataPoints=10&{window}"));
+    let few = house.get(&format!("/render?format=json&target=site.a&maxDataPoints=10&{window}"));
     let points = few.json()[0]["datapoints"].as_array().unwrap().len();
     assert!((6..=10).contains(&points), "{points}");
     let means = House::series(&few).remove(0).1;
     assert!(means.iter().all(|(mean, _)| (0.0..60.0).contains(mean)), "{means:?}");
 
     let late = format!("from={}&until={}", house.start + 3600, house.start + 3660);
-    let empty = house.get(&format!("/render?target=site.a&{late}"));
+    let empty = house.get(&format!("/render?format=json&target=site.a&{late}"));
     assert!(House::series(&empty).iter().all(|(_, points)| points.is_empty()));
-    let without = house.get(&format!("/render?target=site.a&noNullPoints=1&{late}"));
+    let without = house.get(&format!("/render?format=json&target=site.a&noNullPoints=1&{late}"));
     assert_eq!(House::series(&without), []);
 }
 
@@ -131,13 +132,21 @@ fn render_consolidates_and_leaves_out_what_is_empty() {
 fn what_is_wrong_with_a_request_is_a_line_of_text() {
     let house = House::open(|options| options.set("query", "max_targets", 2));
     for (path, status, said) in [
-        ("/render?target=sumSeries(site.a", 400, "the parenthesis opened at character 10 is never closed"),
-        ("/render?target=noSuchFunction(site.a)", 400, "noSuchFunction"),
-        ("/render?target=site.a&from=whenever", 400, "from is \"whenever\""),
-        ("/render?target=site.a&from=5&until=5", 400, "the range is empty"),
-        ("/render?target=site.a&format=png", 400, "format is \"png\"; only json is served"),
-        ("/render?target=site.a&maxDataPoints=0", 400, "maxDataPoints is \"0\""),
-        ("/render?target=a&target=b&target=c", 422, "the request has 3 targets, more than query.max_targets, 2"),
+        ("/render?format=json&target=sumSeries(site.a", 400, "the parenthesis opened at character 10 is never closed"),
+        ("/render?format=json&target=noSuchFunction(site.a)", 400, "noSuchFunction"),
+        ("/render?format=json&target=site.a&from=whenever", 400, "from is \"whenever\""),
+        ("/render?format=json&target=site.a&from=5&until=5", 400, "the range is empty"),
+        (
+            "/render?target=site.a&format=pdf",
+            400,
+            "format is \"pdf\"; expected one of json, csv, raw, pickle, msgpack, dygraph, rickshaw, png, svg",
+        ),
+        ("/render?format=json&target=site.a&maxDataPoints=0", 400, "maxDataPoints is \"0\""),
+        (
+            "/render?format=json&target=a&target=b&target=c",
+            422,
+            "the request has 3 targets, more than query.max_targets, 2",
+        ),
         ("/metrics/find", 400, "the parameter query is missing"),
         ("/metrics/find?query=*&format=xml", 400, "format is \"xml\""),
         ("/nowhere", 404, "there is nothing at /nowhere; try /render"),
@@ -179,7 +188,7 @@ fn the_tree_of_paths_is_shown_in_both_forms() {
 #[test]
 fn our_own_figures_are_prometheus_text() {
     let house = House::open(|options| options);
-    house.get("/render?target=site.a");
+    house.get("/render?format=json&target=site.a");
     let answer = house.get("/metrics");
     assert_eq!(answer.header("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));
     let mut types = HashMap::new();
@@ -219,7 +228,7 @@ fn carbon_lines_are_points_and_bad_ones_are_counted() {
         .unwrap();
     assert_eq!(house.figure("statline_carbon_bad_lines_total"), 4.0);
     for (target, value) in [("now.one", 1.0), ("now.last", 3.0), ("seriesByTag('a=b')", 2.5)] {
-        let series = House::series(&house.get(&format!("/render?target={target}&from=-1min")));
+        let series = House::series(&house.get(&format!("/render?format=json&target={target}&from=-1min")));
         let values: Vec<f64> = series[0].1.iter().map(|(value, _)| *value).collect();
         assert_eq!(values, [value], "{target}");
     }
@@ -273,7 +282,7 @@ async fn a_ticket_of_plain_json_is_answered() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_is_asked_for_where_it_is_set() {
     let house = House::open(|options| options.set("http", "token", "s3cret").set("flight", "token", "s3cret"));
-    for path in ["/render?target=site.a", "/metrics/find?query=*", "/metrics", "/statsd/refusals"] {
+    for path in ["/render?format=json&target=site.a", "/metrics/find?query=*", "/metrics", "/statsd/refusals"] {
         let answer = house.get(path);
         assert_eq!((answer.status, answer.header("www-authenticate")), (401, Some("Bearer")), "{path}");
         assert!(!answer.body.contains("s3cret"));

@@ -27,6 +27,9 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use metrics_exporter_prometheus::PrometheusHandle;
+use tower_http::CompressionLevel;
+use tower_http::compression::CompressionLayer;
+use tower_http::compression::predicate::{And, NotForContentType, Predicate, SizeAbove};
 
 use statline_statsd::mapping::Registry;
 
@@ -37,6 +40,8 @@ use crate::engine::{Engine, QueryError};
 use crate::receive::ReceiveStats;
 use crate::status::Status;
 
+/// Shorter answers go as they are.
+const MIN_COMPRESSED_BYTES: u64 = 1024;
 /// The most bytes of a request's body.
 const MAX_BODY_BYTES: usize = 4 << 20;
 
@@ -74,6 +79,8 @@ pub fn router(shared: Shared) -> Router {
         .route("/ready", get(operations::ready))
         .merge(guarded)
         .fallback(not_found)
+        .method_not_allowed_fallback(not_allowed)
+        .layer(compression())
         .layer(axum::extract::DefaultBodyLimit::max(MAX_BODY_BYTES))
         .with_state(shared)
 }
@@ -104,6 +111,12 @@ fn graphite() -> Router<Shared> {
         .fold(router, |router, (path, methods)| router.route(path, methods.clone()).route(&format!("{path}/"), methods))
 }
 
+/// Answers that are long enough to be worth it go as gzip where the client takes it; pictures of pixels are small as they are.
+fn compression() -> CompressionLayer<And<SizeAbove, NotForContentType>> {
+    let is_worth_it = SizeAbove::new(MIN_COMPRESSED_BYTES).and(NotForContentType::IMAGES);
+    CompressionLayer::new().quality(CompressionLevel::Fastest).compress_when(is_worth_it)
+}
+
 async fn guard(State(shared): State<Shared>, request: Request, next: Next) -> Response {
     let authorization = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     if shared.access.allows(authorization) {
@@ -123,6 +136,11 @@ async fn not_found(request: Request) -> Response {
             request.uri().path()
         ),
     )
+}
+
+async fn not_allowed(request: Request) -> Response {
+    let (method, path) = (request.method(), request.uri().path());
+    plain(StatusCode::METHOD_NOT_ALLOWED, &format!("{path} does not take {method}; see the header Allow"))
 }
 
 /// A line of text, which is how Graphite tells an error.

@@ -2,6 +2,7 @@
 //! graphite-web 1.1.10 answers over the same names.
 
 mod parameters;
+mod render;
 
 use axum::body::{Body, Bytes, to_bytes};
 use axum::http::Request;
@@ -335,7 +336,7 @@ fn series_are_named_and_removed() {
     assert_eq!(house.json("POST", "/tags/delSeries", "path=site.a;room=attic;floor=2&path=site.b"), true);
     assert_eq!(house.get("/tags/autoComplete/tags"), json!(["name", "room"]));
     assert_eq!(house.get("/metrics/index.json").as_array().unwrap().len(), NAMES.len() - 2);
-    let points = house.get("/render?target=site.b&from=1699999990&until=1700000010");
+    let points = house.get("/render?format=json&target=site.b&from=1699999990&until=1700000010");
     assert_eq!(points, json!([]));
 }
 

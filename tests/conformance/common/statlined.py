@@ -96,11 +96,12 @@ class Statlined:
 
     def render(self, target: str, start: int, end: int) -> dict[str, list[float | None]]:
         """Return the values of each series of a target in (start, end], by name."""
-        form = {"target": target, "from": start, "until": end, "format": "json", "noNullPoints": 1}
-        return {
+        form = {"target": target, "from": start, "until": end, "format": "json"}
+        found = {
             series["target"]: [value for value, _ in series["datapoints"]]
             for series in json.loads(self.ask("/render", form))
         }
+        return {name: values for name, values in found.items() if any(value is not None for value in values)}
 
     def last_flush(self) -> int:
         """When the last flush was that can be read, in seconds since the epoch; 0 before the first."""

@@ -59,7 +59,7 @@ pub fn figure(server: SocketAddr, name: &str) -> Result<f64, HarnessError> {
 /// # Errors
 /// When the target is not rendered.
 pub fn points(server: SocketAddr, target: &str, range: &str) -> Result<Vec<(String, i64, f64)>, HarnessError> {
-    let answer = get(server, &format!("/render?target={target}&{range}"))?;
+    let answer = get(server, &format!("/render?format=json&target={target}&{range}"))?;
     if answer.status != 200 {
         return Err(HarnessError::failed(format!("rendering {target}"), answer.body));
     }

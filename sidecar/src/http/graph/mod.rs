@@ -184,13 +184,12 @@ impl<P: Picture> Drawing<'_, P> {
         }
         let widest =
             |axis: &ValueAxis| plot::widest(axis.labels.iter().map(|(_, text)| text.as_str()), self.font()) + 4.0;
-        let margin = self.options.margin;
         match right {
             None if self.options.axis_on_right => area.right -= widest(left),
             None => area.left = area.left.max(area.left - 10.0 + widest(left)),
             Some(right) => {
                 area.left = area.left.max(area.left - 10.0 + widest(left));
-                area.right = area.right.min(f64::from(self.options.width) - margin - widest(right));
+                area.right -= widest(right);
             }
         }
     }
@@ -201,14 +200,14 @@ impl<P: Picture> Drawing<'_, P> {
             return Ok(());
         }
         let (font, foreground) = (self.font(), options.colors.foreground);
-        let label_width = font.width(time_axis::WIDEST) * 1.3;
-        let room = (plot.end - plot.start) / (plot.area.right - plot.area.left) * label_width;
+        let seconds = (plot.end - plot.start) / (plot.area.right - plot.area.left);
+        let room = |label: &str| (font.width(label) * 1.2 + font.size) * seconds;
         let instant = |seconds: f64| {
             #[expect(clippy::cast_possible_truncation, reason = "a cast of a double saturates")]
             Timestamp::from_millis((seconds * 1000.0) as i64)
         };
         let format = options.time_format.as_deref();
-        let times = TimeAxis::new(instant(plot.start), instant(plot.end), room, options.zone, format);
+        let times = TimeAxis::new(instant(plot.start), instant(plot.end), options.zone, format, room);
         if !options.hide_grid {
             plot.draw_grid(self.canvas, &times)?;
         }

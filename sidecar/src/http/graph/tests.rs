@@ -58,7 +58,7 @@ fn a_picture_has_its_size_its_colours_and_texts() {
 fn a_picture_of_shapes_has_texts_and_lines() {
     let svg = svg(&[wave("a & b", 5.0)], &options("title=Messages&vtitle=a%20minute"), &never).unwrap();
     assert!(svg.starts_with("<svg width=\"330\" height=\"250\" viewBox=\"0 0 3300 2500\""), "{}", &svg[..100]);
-    for text in ["a &amp; b", "Messages", "a minute", "07:30", "<polyline", "#6464FF", "</svg>"] {
+    for text in ["a &amp; b", "Messages", "a minute", "08:00", "<polyline", "#6464FF", "</svg>"] {
         assert!(svg.contains(text), "no {text} in {svg}");
     }
 }

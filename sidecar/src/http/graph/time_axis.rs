@@ -54,15 +54,18 @@ pub struct TimeAxis {
 }
 
 impl TimeAxis {
-    /// The moments from `start` to `end`, with at least `room` seconds between two labels.
-    pub fn new(start: Timestamp, end: Timestamp, room: f64, zone: Tz, format: Option<&str>) -> Self {
+    /// The moments from `start` to `end`, as close as `room` allows: the seconds that a label takes.
+    pub fn new(start: Timestamp, end: Timestamp, zone: Tz, format: Option<&str>, room: impl Fn(&str) -> f64) -> Self {
+        let span = end.seconds() - start.seconds();
+        let format_of = |step| format.unwrap_or_else(|| usual(step, span));
+        let fits = |(step, _): &(i64, i64)| *step as f64 >= room(&text(start, zone, format_of(*step)));
         let last = STEPS[STEPS.len() - 1];
-        let (step, minor) = STEPS.into_iter().find(|(step, _)| *step as f64 >= room).unwrap_or_else(|| {
+        let (step, minor) = STEPS.into_iter().find(fits).unwrap_or_else(|| {
             #[expect(clippy::cast_possible_truncation, reason = "a cast of a double saturates")]
-            let times = (room / last.0 as f64).ceil() as i64;
-            (last.0.saturating_mul(times), last.1.saturating_mul(times))
+            let times = (room(&text(start, zone, format_of(last.0))) / last.0 as f64).ceil() as i64;
+            (last.0.saturating_mul(times.max(1)), last.1.saturating_mul(times.max(1)))
         });
-        let format = format.unwrap_or_else(|| usual(step, end.seconds() - start.seconds()));
+        let format = format_of(step);
         let labels = moments(start, end, step, zone).into_iter().map(|moment| (moment, text(moment, zone, format)));
         Self { labels: labels.collect(), minor: moments(start, end, minor, zone) }
     }
@@ -79,9 +82,6 @@ const fn usual(step: i64, span: i64) -> &'static str {
         _ => "%m/%d %Y",
     }
 }
-
-/// The width that labels have at most.
-pub const WIDEST: &str = "00/00 00:00";
 
 /// The moments at which clocks show a multiple of a step, midnight being one.
 fn moments(start: Timestamp, end: Timestamp, step: i64, zone: Tz) -> Vec<Timestamp> {
@@ -130,7 +130,7 @@ mod tests {
 
     fn texts(start: i64, span: i64, room: f64, zone: Tz) -> String {
         let (start, end) = (Timestamp::from_seconds(start), Timestamp::from_seconds(start + span));
-        let axis = TimeAxis::new(start, end, room, zone, None);
+        let axis = TimeAxis::new(start, end, zone, None, |_| room);
         axis.labels.iter().map(|(_, text)| text.as_str()).collect::<Vec<_>>().join(" | ")
     }
 
@@ -145,7 +145,7 @@ mod tests {
             (DAY, 5.0 * 3600.0, Tz::Asia__Kolkata, "18:00 | 00:00 | 06:00 | 12:00"),
             (3 * DAY, 12.0 * 3600.0, Tz::UTC, "Sat 12:00 | Sun 00:00 | Sun 12:00 | Mon 00:00 | Mon 12:00 | Tue 00:00"),
             (30 * DAY, 5.0 * 86_400.0, Tz::UTC, "11/30 | 12/07 | 12/14 | 12/21 | 12/28"),
-            (800 * DAY, 200.0 * 86_400.0, Tz::UTC, "12/28 2026 | 08/09 2027 | 03/20 2028 | 10/30 2028"),
+            (800 * DAY, 200.0 * 86_400.0, Tz::UTC, "01/18 2027 | 08/30 2027 | 04/10 2028 | 11/20 2028"),
         ] {
             assert_eq!(texts(start, span, room, zone), expected, "{span} s, {zone}");
         }
@@ -158,9 +158,9 @@ mod tests {
         let axis = TimeAxis::new(
             Timestamp::from_seconds(start),
             Timestamp::from_seconds(start + 3 * DAY),
-            20.0 * 3600.0,
             Tz::Europe__Berlin,
             Some("%d %H:%M"),
+            |_| 20.0 * 3600.0,
         );
         let texts: Vec<&str> = axis.labels.iter().map(|(_, text)| text.as_str()).collect();
         assert_eq!(texts, ["28 00:00", "29 00:00", "30 00:00", "31 00:00"]);
@@ -173,7 +173,7 @@ mod tests {
             [(i64::MIN, i64::MAX, 1.0), (0, i64::MAX, f64::MAX), (0, 1_000_000, 0.0), (5, 5, f64::NAN)]
         {
             let (start, end) = (Timestamp::from_seconds(start), Timestamp::from_seconds(end));
-            let axis = TimeAxis::new(start, end, room, Tz::Europe__Berlin, None);
+            let axis = TimeAxis::new(start, end, Tz::Europe__Berlin, None, |_| room);
             assert!(axis.labels.len() <= MAX_MOMENTS && axis.minor.len() <= MAX_MOMENTS);
         }
     }

@@ -105,7 +105,7 @@ impl ValueAxis {
         if !self.log {
             return Some((value - self.bottom) / (self.top - self.bottom));
         }
-        (value > 0.0).then(|| (value / self.bottom).ln() / (self.top / self.bottom).ln())
+        (value > 0.0).then(|| (value.ln() - self.bottom.ln()) / (self.top.ln() - self.bottom.ln()))
     }
 
     fn linear(least: f64, most: f64, bounds: Bounds, rule: &Rule<'_>) -> Result<Self, String> {
@@ -151,7 +151,7 @@ impl ValueAxis {
         if top <= bottom {
             top = bottom * base;
         }
-        let powers = ((top / bottom).ln() / base.ln()).round();
+        let powers = ((top.ln() - bottom.ln()) / base.ln()).round();
         // A base close to 1 has more powers than there is room for.
         let apart = (powers / 20.0).ceil().max(1.0);
         let mut labels = Vec::new();
@@ -231,7 +231,7 @@ fn label(value: f64, step: f64, sign: &str) -> String {
         Some(decimals) if value.abs() < 1e9 => format!("{value:.*}", decimals.into()),
         _ => format!("{value:.2e}"),
     };
-    if sign.is_empty() { text } else { format!("{text} {sign}") }
+    if sign.is_empty() || value == 0.0 { text } else { format!("{text} {sign}") }
 }
 
 #[cfg(test)]
@@ -256,7 +256,7 @@ mod tests {
             (0.0, 100.0, none, "0 | 20 | 40 | 60 | 80 | 100"),
             (3.0, 97.0, none, "0 | 20 | 40 | 60 | 80 | 100"),
             (0.2, 0.9, none, "0.2 | 0.4 | 0.6 | 0.8 | 1.0"),
-            (0.0, 4_800_000.0, none, "0 M | 1 M | 2 M | 3 M | 4 M | 5 M"),
+            (0.0, 4_800_000.0, none, "0 | 1 M | 2 M | 3 M | 4 M | 5 M"),
             (7.0, 7.0, none, "6.0 | 6.5 | 7.0 | 7.5 | 8.0"),
             (0.0, 0.0, none, "-1.0 | -0.5 | 0.0 | 0.5 | 1.0"),
             (-5.0, 5.0, none, "-6 | -4 | -2 | 0 | 2 | 4 | 6"),
@@ -275,7 +275,7 @@ mod tests {
             assert_eq!(texts(least, most, bounds, &RULE), expected, "{least} to {most}, {bounds:?}");
         }
         let binary = Rule { units: Units::Binary, ..RULE };
-        assert_eq!(texts(0.0, 4_000_000.0, none, &binary), "0 Mi | 1 Mi | 2 Mi | 3 Mi | 4 Mi");
+        assert_eq!(texts(0.0, 4_000_000.0, none, &binary), "0 | 1 Mi | 2 Mi | 3 Mi | 4 Mi");
         let log = Rule { log_base: Some(10.0), ..RULE };
         assert_eq!(texts(3.0, 4000.0, none, &log), "1 | 10 | 100 | 1 k | 10 k");
         assert_eq!(texts(-3.0, -1.0, none, &log), "logBase was sent, and no value is above 0");

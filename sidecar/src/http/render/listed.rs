@@ -96,7 +96,7 @@ mod tests {
             (&[][..], 1, "<>"),
             (&[1], 1, "<s0>"),
             (&[1, 0, 5], 1, "<s0|s1|s2>"),
-            (&[half.len(), half.len(), half.len(), 3 * half.len(), 0], 3, "<s0|s1|s2|s3|s4>"),
+            (&[half.len(), half.len(), half.len(), 3 * half.len(), 0], 4, "<s0|s1|s2|s3|s4>"),
         ] {
             let list = || {
                 let one = |(index, length): (usize, &usize)| series(&format!("s{index}"), 0, 60, &vec![1.0; *length]);
