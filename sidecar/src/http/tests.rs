@@ -335,7 +335,7 @@ fn series_are_named_and_removed() {
     assert_eq!(house.json("POST", "/tags/delSeries", "path=site.a;room=attic;floor=2&path=site.b"), true);
     assert_eq!(house.get("/tags/autoComplete/tags"), json!(["name", "room"]));
     assert_eq!(house.get("/metrics/index.json").as_array().unwrap().len(), NAMES.len() - 2);
-    let points = house.get("/render?target=site.b&from=1699999990&until=1700000010");
+    let points = house.get("/render?target=site.b&format=json&from=1699999990&until=1700000010");
     assert_eq!(points, json!([]));
 }
 
