@@ -5,9 +5,10 @@
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use statline_harness::program::{send_signal, wait_until};
+use statline_harness::program::{own_binary, send_signal, wait_until};
 use statline_harness::statlined::Options;
 use statline_harness::{Statlined, http};
 
@@ -268,8 +269,22 @@ fn a_file_that_is_wrong_at_the_start_is_an_error() {
     let directory = tempfile::tempdir().unwrap();
     let rules = directory.path().join("rules.conf");
     std::fs::write(&rules, "\nall (0) = sum one.*\n").unwrap();
-    let options = Options::new(directory.path(), "1s").set("carbon", "aggregation_rules", rules.display());
-    let error = Statlined::start(&options).unwrap_err().to_string();
-    let told = format!("{}:2: the frequency \"0\" is not a number of seconds", rules.display());
-    assert!(error.contains(&told), "{error}");
+    for word in ["check-config", "serve"] {
+        let mut command = Command::new(own_binary("statlined").unwrap());
+        for section in ["STATSD__LISTEN", "STATSD__TCP_LISTEN", "CONSOLE__LISTEN", "HTTP__LISTEN", "FLIGHT__LISTEN"] {
+            command.env(format!("STATLINE_{section}"), "127.0.0.1:0");
+        }
+        for section in ["LISTEN", "UDP_LISTEN", "PICKLE_LISTEN"] {
+            command.env(format!("STATLINE_CARBON__{section}"), "127.0.0.1:0");
+        }
+        command.env("STATLINE_STORE__PATH", directory.path().join("store"));
+        let output = command.arg(word).env("STATLINE_CARBON__AGGREGATION_RULES", &rules).output().unwrap();
+        assert!(!output.status.success());
+        let said = String::from_utf8(output.stderr).unwrap();
+        let told = format!(
+            "statlined: carbon.aggregation_rules: {}:2: the frequency \"0\" is not a number of seconds from 1 to 31622400",
+            rules.display()
+        );
+        assert!(said.lines().any(|line| line == told), "{word}: {said}");
+    }
 }

@@ -114,9 +114,10 @@ fn the_health_check_is_a_constant_line() {
     let house = House::open();
     let by_backend = [("from", "-1h"), ("until", "now"), ("format", "json"), ("maxDataPoints", "100")];
     let by_frontend = [("from", "-1h"), ("until", "now"), ("format", "json"), ("maxDataPoints", "300")];
-    for (target, name, rest) in
-        [("constantLine(100)".to_owned(), "100", by_backend), (wrapped("constantLine(100)", "A"), "100 A", by_frontend)]
-    {
+    for (target, name, rest) in [
+        ("constantLine(100)".to_owned(), "100.0", by_backend),
+        (wrapped("constantLine(100)", "A"), "100.0 A", by_frontend),
+    ] {
         let form: Vec<(&str, &str)> = [("target", target.as_str())].into_iter().chain(rest).collect();
         let lines = series(&house.post("/render", &form));
         assert_eq!(lines.len(), 1);

@@ -17,8 +17,10 @@ class Finder:
     disabled = False
     tags = False
 
-    def __init__(self, *_: object, **__: object) -> None:
-        """Take nothing."""
+    @classmethod
+    def factory(cls) -> list[Finder]:
+        """Return the finders; those of classes without this have to fetch by the node."""
+        return [cls()]
 
     def fetch(
         self, patterns: list[str], start: float, end: float, now: float | None = None, requestContext: object = None

@@ -118,6 +118,8 @@ fn options(cli: &Cli, directory: &Path) -> Options {
     options
         .set("statsd", "listen", preferred_udp(8125))
         .set("carbon", "listen", preferred_tcp(2003))
+        .set("carbon", "udp_listen", preferred_udp(2003))
+        .set("carbon", "pickle_listen", preferred_tcp(2004))
         .set("http", "listen", preferred_tcp(8080))
         .set("flight", "listen", preferred_tcp(8815))
 }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use futures::future::BoxFuture;
 use parking_lot::{Mutex, RwLock, RwLockReadGuard};
+use statline_series::key::MAX_KEY_BYTES;
 use statline_series::{Batch, Timestamp};
 use statline_store::{Appended, Store, StoreError};
 
@@ -23,6 +24,9 @@ use crate::receive::sender::Sender;
 
 /// How many points gather while others are being stored.
 const MOST_POINTS: usize = 16_384;
+
+/// How many names are learned before they are made known, which waits for all others who are reading.
+const LEARNED_AT_ONCE: usize = 256;
 
 /// What all listeners share.
 pub struct Intake {
@@ -83,11 +87,11 @@ impl Intake {
         *in_force = InForce { router, known: KnownNames::new(self.most_names), generation };
     }
 
-    /// Remembers a route, unless the rules that it was found by are no longer in force.
-    fn remember(&self, name: &str, route: Route, generation: u64) {
+    /// Remembers routes, unless the rules that they were found by are no longer in force.
+    fn remember(&self, learned: impl Iterator<Item = (Box<[u8]>, Route)>, generation: u64) {
         let mut in_force = self.in_force.write();
         if in_force.generation == generation {
-            in_force.known.insert(name.as_bytes(), route);
+            learned.for_each(|(name, route)| in_force.known.insert(name, route));
         }
     }
 
@@ -243,29 +247,53 @@ struct Points<'a> {
     in_force: Option<RwLockReadGuard<'a, InForce>>,
     funnel: &'a mut Funnel,
     now: Timestamp,
+    /// Names that were not known, with the routes that were found.
+    learned: Vec<(Box<[u8]>, Route)>,
+    /// The rules by which they were found.
+    generation: u64,
 }
 
 impl<'a> Points<'a> {
     fn new(intake: &'a Intake, funnel: &'a mut Funnel) -> Self {
-        Self { intake, in_force: Some(intake.in_force.read()), funnel, now: clock::now() }
+        Self { intake, in_force: None, funnel, now: clock::now(), learned: Vec::new(), generation: 0 }
     }
 
     fn take(&mut self, name: &str, timestamp: Timestamp, value: f64, sender: Sender, shown: &[u8]) {
-        let aggregator = &self.intake.aggregator;
+        if name.len() > MAX_KEY_BYTES {
+            return self.funnel.refuse(Refusal::NameTooLong(name.len()), sender, shown);
+        }
         let in_force = self.in_force.get_or_insert_with(|| self.intake.in_force.read());
         let Funnel { cursor, counts, batch, .. } = &mut *self.funnel;
-        let put = if let Some(route) = in_force.known.get(name.as_bytes(), cursor) {
-            put(route, (timestamp, value), self.now, aggregator, counts, batch)
+        let mut put = |route: &Route| put(route, (timestamp, value), self.now, &self.intake.aggregator, counts, batch);
+        let outcome = if let Some(route) = in_force.known.get(name.as_bytes(), cursor) {
+            put(route)
         } else {
-            let (route, generation) = (in_force.router.route(name), in_force.generation);
-            let put = put(&route, (timestamp, value), self.now, aggregator, counts, batch);
-            self.in_force = None;
-            self.intake.remember(name, route, generation);
-            put
+            let route = in_force.router.route(name);
+            let outcome = put(&route);
+            self.generation = in_force.generation;
+            self.learned.push((name.as_bytes().into(), route));
+            outcome
         };
-        if let Err(refusal) = put {
+        if let Err(refusal) = outcome {
             self.funnel.refuse(refusal, sender, shown);
         }
+        if self.learned.len() >= LEARNED_AT_ONCE {
+            self.remember();
+        }
+    }
+
+    /// Makes known what was learned, which waits for all others who are reading.
+    fn remember(&mut self) {
+        self.in_force = None;
+        if !self.learned.is_empty() {
+            self.intake.remember(self.learned.drain(..), self.generation);
+        }
+    }
+}
+
+impl Drop for Points<'_> {
+    fn drop(&mut self) {
+        self.remember();
     }
 }
 

@@ -46,8 +46,8 @@ pub fn key(name: &str) -> Result<SeriesKey, Refusal> {
 
 /// The tags of `tag=value;tag=value`.
 fn tags_of(text: &str) -> Result<Vec<(&str, Cow<'_, str>)>, Refusal> {
-    let tag = |part: &'_ str| part.split_once('=').filter(|(tag, _)| !tag.is_empty()).is_none();
-    if let Some(wrong) = text.split(';').find(|part| tag(part)) {
+    let is_wrong = |part: &&str| part.split_once('=').is_none_or(|(tag, _)| tag.is_empty());
+    if let Some(wrong) = text.split(';').find(is_wrong) {
         return Err(Refusal::Tag(shown(wrong)));
     }
     let parts = text.split(';').filter_map(|part| part.split_once('='));

@@ -2,7 +2,7 @@
 //!
 //! That is the order in which carbon has it. Most names come again and again, so what was found of a name is remembered, and a
 //! known name costs a comparison with the one that followed the last one before, or a hash. When there are as many names as
-//! may be, all are forgotten and found anew.
+//! may be, or long ones, all are forgotten and found anew.
 
 use std::hash::BuildHasher;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -52,9 +52,6 @@ impl Router {
 
     fn find(&self, name: &str) -> Result<Route, Refusal> {
         let Rules { whitelist, blacklist, rewrite, aggregation } = &self.rules;
-        if name.len() > statline_series::key::MAX_KEY_BYTES {
-            return Err(Refusal::NameTooLong(name.len()));
-        }
         if blacklist.contains(name) {
             return Err(Refusal::Blacklisted);
         }
@@ -85,6 +82,9 @@ impl Router {
     }
 }
 
+/// How long a name is that needs no more room than it is reckoned with.
+const USUAL_BYTES: usize = 256;
+
 /// Names with their routes.
 #[derive(Debug)]
 pub struct KnownNames {
@@ -93,6 +93,8 @@ pub struct KnownNames {
     table: HashTable<u32>,
     hasher: RandomState,
     most: usize,
+    /// How long they are together.
+    bytes: usize,
 }
 
 #[derive(Debug)]
@@ -121,7 +123,7 @@ pub struct Cursor(u32);
 impl KnownNames {
     /// No names, and at most so many.
     pub fn new(most: usize) -> Self {
-        Self { entries: Vec::new(), table: HashTable::new(), hasher: RandomState::default(), most }
+        Self { entries: Vec::new(), table: HashTable::new(), hasher: RandomState::default(), most, bytes: 0 }
     }
 
     /// The route of a name that is known.
@@ -144,19 +146,21 @@ impl KnownNames {
     }
 
     /// Remembers the route of a name.
-    pub fn insert(&mut self, name: &[u8], route: Route) {
-        if self.entries.len() >= self.most {
+    pub fn insert(&mut self, name: Box<[u8]>, route: Route) {
+        if self.entries.len() >= self.most || self.bytes >= self.most.saturating_mul(USUAL_BYTES) {
             self.entries.clear();
             self.table.clear();
+            self.bytes = 0;
         }
         let Ok(place) = u32::try_from(self.entries.len()) else { return };
-        let is_key = matches!(&route, Route::Taken { stored: Some((key, _)), .. } if key.as_str().as_bytes() == name);
-        let hash = self.hasher.hash_one(name);
-        let Self { entries, table, hasher, .. } = self;
-        if table.find(hash, |known| entries[*known as usize].name() == name).is_some() {
+        let is_key = matches!(&route, Route::Taken { stored: Some((key, _)), .. } if key.as_str().as_bytes() == &*name);
+        let hash = self.hasher.hash_one(&*name);
+        let Self { entries, table, hasher, bytes, .. } = self;
+        if table.find(hash, |known| entries[*known as usize].name() == &*name).is_some() {
             return;
         }
-        entries.push(Known { name: (!is_key).then(|| name.into()), route, next: AtomicU32::new(place + 1) });
+        *bytes += name.len();
+        entries.push(Known { name: (!is_key).then_some(name), route, next: AtomicU32::new(place + 1) });
         table.insert_unique(hash, place, |place| hasher.hash_one(entries[*place as usize].name()));
     }
 
@@ -232,15 +236,20 @@ mod tests {
             for name in ["a", "b;z=1;b=2", "no", "c"] {
                 if round == 0 {
                     assert!(known.get(name.as_bytes(), &mut cursor).is_none(), "{name}");
-                    known.insert(name.as_bytes(), router.route(name));
+                    known.insert(name.as_bytes().into(), router.route(name));
                 }
                 let route = known.get(name.as_bytes(), &mut cursor);
                 assert_eq!(matches!(route, Some(Route::Refused(_))), name == "no", "{name}");
             }
         }
         assert_eq!(known.len(), 4);
-        known.insert(b"d", router.route("d"));
+        known.insert(b"d".as_slice().into(), router.route("d"));
         assert_eq!(known.len(), 1);
         assert!(known.get(b"a", &mut cursor).is_none() && known.get(b"d", &mut cursor).is_some());
+        // Long ones are fewer.
+        for name in [b'e', b'f'].map(|letter| vec![letter; 4 * USUAL_BYTES]) {
+            known.insert(name.into(), Route::Refused(Refusal::Blacklisted));
+        }
+        assert_eq!(known.len(), 1);
     }
 }

@@ -29,7 +29,7 @@ DATAGRAMS = 300
 FRAMES = 60
 
 # Longer than any frequency of the rules, twice.
-PATIENCE_SECONDS = 15.0
+PATIENCE_SECONDS = 60.0
 
 # How much of what is wrong with a round is shown.
 SHOWN_WRONG = 10
@@ -117,7 +117,7 @@ class Round:
         while wrong := differing(expected, self._own()):
             if time.monotonic() > deadline:
                 break
-            time.sleep(0.3)
+            time.sleep(1.0)
         return len(expected), wrong
 
     def _own(self) -> Points:

@@ -21,7 +21,7 @@ from common.statlined import REPOSITORY
 from compare import Verdict, compare, read
 from daemon import Daemon
 from dataset import DAY, END, HOUR
-from deviations import deviation
+from deviations import known_difference
 from expressions import nested, table, uncovered
 from reference_process import GraphiteWeb, Parameters
 from score import Score, markdown
@@ -89,8 +89,9 @@ def run(theirs: GraphiteWeb, ours: Daemon, arguments: argparse.Namespace) -> tup
             # A random walk is another one each time.
             with_values = "randomWalk" not in target
             verdict = compare(read(body), expected, with_values=with_values) if status == 200 else Verdict.nothing()
-            intended = None if mode == COMPAT else deviation(target, WINDOWS[window], body)
-            scores[mode].add(f"{target}  [{window}]", status, body, verdict, intended)
+            question = f"{target}  [{window}]"
+            known = known_difference(question) if mode == COMPAT else None
+            scores[mode].add(question, status, body, verdict, known)
     return scores, crashes
 
 
@@ -143,8 +144,11 @@ def main() -> int:
         print(f"the table of targets has none for {name}")
     if arguments.write:
         write(text)
-    failed = sum(score.failed for score in scores.values()) + len(missing)
-    print((f"{failed} failed, " if failed else "") + f"{sum(score.asked - score.failed for score in scores.values())} passed")
+    for why, count in sorted(scores[COMPAT].intended.items()):
+        print(f"known to differ, {count}: {why}")
+    # The other mode is right where graphite-web is not, which its own tests hold it to.
+    failed = scores[COMPAT].failed + len(missing)
+    print((f"{failed} failed, " if failed else "") + f"{scores[COMPAT].asked - scores[COMPAT].failed} passed")
     return 1 if failed else 0
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,9 +51,19 @@ def equal_values(ours: float | None, theirs: float | None) -> bool:
     return abs(ours - theirs) <= TOLERANCE * max(abs(ours), abs(theirs), 1e-300)
 
 
+# A number in a legend that tells a value, as legendValue writes it.
+LEGEND_VALUE = re.compile(r"(?<=: )-?\d+(?:\.\d+)?(?:e[-+]\d+)?(?=\))")
+
+
+def _name(series: dict[str, Any]) -> str | None:
+    """Return what a series is called, with the values in it to as many digits as values have to be equal."""
+    name: str | None = series["target"]
+    return name and LEGEND_VALUE.sub(lambda match: f"{float(match[0]):.6g}", name)
+
+
 def compare(ours: list[dict[str, Any]], theirs: list[dict[str, Any]], *, with_values: bool = True) -> Verdict:
     """Compare the answers to one question, series by series in their order."""
-    names = [one["target"] for one in ours] == [one["target"] for one in theirs]
+    names = [_name(one) for one in ours] == [_name(one) for one in theirs]
     if len(ours) != len(theirs):
         return Verdict(names, times=False, values=False, tags=False)
     pairs = list(zip(ours, theirs, strict=True))

@@ -22,6 +22,8 @@ flush_interval = "10s"
 listen = []
 [carbon]
 listen = ["127.0.0.1:0"]
+udp_listen = []
+pickle_listen = []
 [http]
 listen = "127.0.0.1:0"
 [flight]

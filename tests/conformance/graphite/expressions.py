@@ -25,10 +25,15 @@ def table() -> tuple[str, ...]:
     return tuple(line for line in lines if line and not line.startswith("#"))
 
 
+@cache
+def alike() -> tuple[str, ...]:
+    """Every target of the table that comes out alike each time and may be asked over any range: a part of others."""
+    return tuple(target for target in table() if "randomWalk" not in target and "verticalLine" not in target)
+
+
 def nested(chance: random.Random, depth: int = 0) -> str:
     """Make a target of the table's, one in the place of a path of another."""
-    # A random walk is another one each time, and so is what is filtered or summed up of it.
-    outer = chance.choice([target for target in table() if "randomWalk" not in target])
+    outer = chance.choice(alike())
     places = list(SELECTOR.finditer(outer))
     if not places or depth == DEEPEST or (depth > 0 and chance.random() < 0.4):
         return outer

@@ -209,7 +209,9 @@ fn exponential_moving_average(call: &mut Call<'_>) -> Outcome {
         if is_compat {
             // The mean that the first value starts from is shown too, so that each value is one step late.
             if window == 0 {
+                let end = one.end();
                 one.set_values(std::iter::once(0.0).chain(one.values().iter().copied()).collect());
+                one.said_end = Some(end);
             }
             let before = window.min(one.len()).saturating_sub(1);
             drop_preview(one, before, preview.millis, context);

@@ -138,13 +138,15 @@ fn log(call: &mut Call<'_>) -> Outcome {
     }
     let exact = repr(base);
     let shown = exact.strip_suffix(".0").unwrap_or(&exact);
+    // Names may tell all digits of a value, and Python's logarithms are quotients.
+    let is_compat = call.context.as_graphite_web();
     each(call, |one| {
         one.note("log", shown);
         one.rename(format!("log({}, {shown})", one.name));
         one.kind = Kind::Untyped;
         one.map(|value| match value {
             value if value <= 0.0 => f64::NAN,
-            value if base == 10.0 => value.log10(),
+            value if base == 10.0 && !is_compat => value.log10(),
             value => value.ln() / base.ln(),
         });
     })
