@@ -23,14 +23,14 @@ from pathlib import Path
 
 def read_series(path: Path) -> None:
     """Hand the series to the finder."""
-    import memory_finder  # noqa: PLC0415
+    import memory_finder
 
     with path.open("rb") as file:
         head = json.loads(file.readline())
         memory_finder.START, memory_finder.STEP = head["start"], head["step"]
         for name in head["names"]:
             values = array.array("d", file.read(8 * head["points"]))
-            memory_finder.SERIES[name] = [None if value != value else value for value in values]  # noqa: PLR0124
+            memory_finder.SERIES[name] = [None if value != value else value for value in values]
 
 
 def main() -> None:
@@ -47,7 +47,7 @@ def main() -> None:
             GRAPHITE_STORAGE_DIR=storage,
         )
         Path(storage, "log", "webapp").mkdir(parents=True)
-        import django  # noqa: PLC0415
+        import django
 
         django.setup()
         logging.disable(logging.CRITICAL)
@@ -58,8 +58,8 @@ def main() -> None:
 
 def answer(question: dict[str, object]) -> dict[str, object]:
     """Answer one question."""
-    from django.test import Client  # noqa: PLC0415
-    from graphite.render.evaluator import evaluateTarget  # noqa: PLC0415
+    from django.test import Client
+    from graphite.render.evaluator import evaluateTarget
 
     if question["http"]:
         form = {"target": question["target"], "from": question["from"], "until": question["until"], "format": "json", "noCache": "1"}

@@ -1,8 +1,8 @@
 """carbon 1.1.10 and statlined side by side: `make conformance-carbon`.
 
-`ROUNDS` says how many rounds there are, each with rules, lists, lines, datagrams and pickles of a seed of its own, and `SEED`
-what they begin from. What carbon's cache holds in the end is compared with what statlined's store holds, series by series and
-point by point. The exit status is 1 when anything differs.
+`ROUNDS` says how many rounds there are, each with rules, lists, lines, datagrams and pickles of a seed of its own, and
+`SEED` what they begin from. What carbon's cache holds in the end is compared with what statlined's store holds, series
+by series and point by point. The exit status is 1 when anything differs.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ SHOWN_WRONG = 10
 
 
 def carbon_section(files: dict[str, Path], forward_all: bool) -> str:
-    """Write what statlined is told of carbon: intervals of long ago are waited for, since all comes within a few turns."""
+    """Write what statlined is told of carbon: old intervals are waited for, since all comes within a few turns."""
     paths = "\n".join(f'{key} = "{path}"' for key, path in files.items())
     return f"""
 [carbon]
@@ -101,7 +101,12 @@ class Round:
     def _stored(self) -> Points:
         """Return what the store holds; what is of now stands at second -1."""
         now = time.time()
-        form = {"target": "seriesByTag('name=~.+')", "from": self.generator.start - 60, "until": "now+1min", "noNullPoints": 1}
+        form = {
+            "target": "seriesByTag('name=~.+')",
+            "from": self.generator.start - 60,
+            "until": "now+1min",
+            "noNullPoints": 1,
+        }
         points: Points = {}
         for series in json.loads(self.statlined.ask("/render", {**form, "format": "json"})):
             held = points.setdefault(identity(series["tags"]), {})

@@ -7,7 +7,23 @@ import random
 import struct
 from typing import Any
 
-PARTS = ["app", "db", "web", "www01", "www02", "prod", "dev", "cpu", "hits", "lat_ms", "x", "größe", "a-b", "50%", "sum"]
+PARTS = [
+    "app",
+    "db",
+    "web",
+    "www01",
+    "www02",
+    "prod",
+    "dev",
+    "cpu",
+    "hits",
+    "lat_ms",
+    "x",
+    "größe",
+    "a-b",
+    "50%",
+    "sum",
+]
 TAGS = ["host", "dc", "env", "größe", "name", "z9", "A"]
 VALUES = ["a", "b1", "eu-west", "ü", "x=y", "q.r", "c:\\d", "-", "1,2", "{", "a b"]
 NUMBERS = ["0", "1", "-2.5", "1e3", ".5", "3.", "1_000", "+7", "inf", "nan", "1e400", "0x10", "", "one", "1__0", "12_"]
@@ -85,7 +101,9 @@ class Generator:
                 name += self.random.choice([";", ";x", ";=v", ";t!=v", ";t=~v", ";t="])
         elif is_odd and chosen() < 0.2:
             # Of two braces carbon makes an error.
-            pairs = [(tag, self.random.choice([value for value in VALUES if value != "{"])) for tag in self._some(TAGS, 3)]
+            pairs = [
+                (tag, self.random.choice([value for value in VALUES if value != "{"])) for tag in self._some(TAGS, 3)
+            ]
             labels = [f'{tag}="{self._quoted(value)}"' for tag, value in pairs]
             name += "{" + ",".join(labels) + self.random.choice(["", "", ","]) + "}"
         return name
@@ -106,9 +124,15 @@ class Generator:
     def _line(self) -> bytes:
         chosen = self.random.random()
         value = self.random.choice(NUMBERS) if chosen < 0.2 else str(round(self.random.uniform(-100, 100), 3))
-        when = self.random.choice(["-1", "-1.5", "now", "", f"{self.timestamp()}.75"]) if chosen < 0.05 else self.timestamp()
+        when = (
+            self.random.choice(["-1", "-1.5", "now", "", f"{self.timestamp()}.75"])
+            if chosen < 0.05
+            else self.timestamp()
+        )
         space = self.random.choice([" ", "  ", "\t", "\u00a0", "\x1f"]) if chosen < 0.1 else " "
-        line = f"{self.name()}{space}{value} {when}" + self.random.choice(["", "", "\r", " ", " more"][: 4 + (chosen < 0.3)])
+        line = f"{self.name()}{space}{value} {when}" + self.random.choice(
+            ["", "", "\r", " ", " more"][: 4 + (chosen < 0.3)]
+        )
         encoded = line.encode()
         return encoded.replace(b"a", b"\xff", 1) if chosen > 0.99 else encoded
 

@@ -23,7 +23,7 @@ twisted_log.startLoggingWithObserver(lambda _: None, setStdout=False)
 
 # A series by its tags, the name among them.
 Series = frozenset[tuple[str, str]]
-# The value at each second; several where carbon has them under several names that are one path, which it has no order for.
+# The value at each second; several where carbon has them under several names that are one path, in no order.
 Points = dict[Series, dict[int, set[float]]]
 
 
@@ -81,7 +81,7 @@ class Carbon:
         for metric, datapoints in MetricCache().items():
             try:
                 tags = TaggedSeries.parse(metric).tags
-            except Exception:  # noqa: BLE001  # carbon raises plain ones, and goes on with the name as it is
+            except Exception:  # carbon raises plain ones, and goes on with the name as it is
                 continue
             series = points.setdefault(identity(tags), {})
             for timestamp, value in datapoints.items():

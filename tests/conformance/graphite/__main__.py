@@ -32,7 +32,7 @@ NESTED_A_ROUND = 100
 # With fewer rounds the targets of the table are asked over these two windows only.
 ROUNDS_FOR_ALL_WINDOWS = 3
 
-# The windows that targets are asked over: aligned, odd and with fewer points than there are, over days in a zone, short.
+# The windows that targets are asked over: aligned, odd and with few points, over days in a zone, short.
 WINDOWS: dict[str, Parameters] = {
     "aligned": [("from", str(END - HOUR)), ("until", str(END))],
     "odd": [("from", str(END - 5393)), ("until", str(END - 13)), ("maxDataPoints", "37")],
@@ -105,10 +105,16 @@ def write(text: str) -> None:
 def read_arguments() -> argparse.Namespace:
     """Read the command line; what the environment says holds where it says nothing."""
     parser = argparse.ArgumentParser(prog="tests/conformance/graphite", description=__doc__.splitlines()[0])
-    parser.add_argument("--bin", type=Path, help="the statlined to test, instead of the one in STATLINE_BIN_DIR or target/debug")
-    parser.add_argument("--rounds", type=int, default=int(os.environ.get("ROUNDS", "4")), help="hundreds of nested targets")
+    parser.add_argument(
+        "--bin", type=Path, help="the statlined to test, instead of the one in STATLINE_BIN_DIR or target/debug"
+    )
+    parser.add_argument(
+        "--rounds", type=int, default=int(os.environ.get("ROUNDS", "4")), help="hundreds of nested targets"
+    )
     parser.add_argument("--seed", type=int, default=int(os.environ.get("SEED", "1")), help="what they are made from")
-    parser.add_argument("--only", default=os.environ.get("ONLY", ""), help="ask only targets that this regex is found in")
+    parser.add_argument(
+        "--only", default=os.environ.get("ONLY", ""), help="ask only targets that this regex is found in"
+    )
     parser.add_argument("--expression", action="append", default=[], help="show both answers to a target of your own")
     parser.add_argument("--window", choices=WINDOWS, help="ask over this window only")
     parser.add_argument("--show", choices=MODES, default=COMPAT, help="the mode whose differences are listed")

@@ -70,7 +70,9 @@ def compare(ours: list[dict[str, Any]], theirs: list[dict[str, Any]], *, with_va
     times = all([at for _, at in one["datapoints"]] == [at for _, at in other["datapoints"]] for one, other in pairs)
     values = not with_values or all(
         len(one["datapoints"]) == len(other["datapoints"])
-        and all(equal_values(mine, its) for (mine, _), (its, _) in zip(one["datapoints"], other["datapoints"], strict=True))
+        and all(
+            equal_values(mine, its) for (mine, _), (its, _) in zip(one["datapoints"], other["datapoints"], strict=True)
+        )
         for one, other in pairs
     )
     return Verdict(names, times, values, all(one["tags"] == other["tags"] for one, other in pairs))

@@ -10,7 +10,6 @@ from pathlib import Path
 
 from common.program import wait_until
 from common.statlined import LIMITS, Statlined
-
 from dataset import SCHEMAS, dataset
 
 CONFIGURATION = f"""
@@ -62,7 +61,7 @@ class Daemon:
             with urllib.request.urlopen(url, timeout=60) as answer:
                 text = answer.read().decode()
             counts = [line for line in text.splitlines() if line.startswith("statline_carbon_points_total")]
-            return bool(counts) and float(counts[0].rsplit(" ", 1)[1]) >= len(lines) or None
+            return (bool(counts) and float(counts[0].rsplit(" ", 1)[1]) >= len(lines)) or None
 
         wait_until("statlined takes the data set", taken, 60)
 

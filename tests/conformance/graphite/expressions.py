@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-# A path of the data set, or a call that selects by tags, as an argument: what a nesting puts something else in the place of.
+# A path of the data set, or a call that selects by tags, as an argument: a nesting puts something else in its place.
 SELECTOR = re.compile(
     r"(?<=[(,])(?:(?:ten|min|five)\.(?:[\w.*?\[\]]|\{[^}]*\})+|seriesByTag\((?:\"[^\"]*\",?)+\))(?=[),|])"
 )
@@ -66,7 +66,11 @@ def _gives(target: str, function: str, parameter: str, place: int) -> bool:
     for match in re.finditer(rf"(\|?)\b{function}\s*\(", target):
         arguments = _arguments(target[match.end() :])
         piped = place - 1 if match[1] else place
-        if place == 0 and match[1] or piped < len(arguments) or any(text.startswith(f"{parameter}=") for text in arguments):
+        if (
+            (place == 0 and match[1])
+            or piped < len(arguments)
+            or any(text.startswith(f"{parameter}=") for text in arguments)
+        ):
             return True
     return False
 

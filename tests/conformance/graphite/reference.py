@@ -24,7 +24,7 @@ def main() -> None:
         inspect.getargspec = inspect.getfullargspec  # type: ignore[attr-defined]
         inspect.formatargspec = lambda *_: ""  # type: ignore[attr-defined]
     try:
-        import cairocffi  # noqa: F401, PLC0415
+        import cairocffi  # noqa: F401
     except (ImportError, OSError):
         # Nothing is drawn here, so a machine without cairo will do.
         sys.modules["cairocffi"] = mock.MagicMock()
@@ -36,11 +36,11 @@ def main() -> None:
             GRAPHITE_STORAGE_DIR=storage,
         )
         Path(storage, "log", "webapp").mkdir(parents=True)
-        import django  # noqa: PLC0415
+        import django
 
         django.setup()
         logging.disable(logging.CRITICAL)
-        from django.test import Client  # noqa: PLC0415
+        from django.test import Client
 
         client = Client(raise_request_exception=False)
         for line in sys.stdin:

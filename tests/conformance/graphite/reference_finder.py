@@ -1,3 +1,4 @@
+# ruff: noqa: N803
 """Plug-ins that let graphite-web read the data set: a finder with whisper's windows, and tags."""
 
 from __future__ import annotations
@@ -88,7 +89,13 @@ class Finder:
                 if isinstance(node, LeafNode):
                     window, values = node.reader.fetch(start, end)
                     found.append(
-                        {"pathExpression": pattern, "name": node.path, "path": node.path, "time_info": window, "values": values}
+                        {
+                            "pathExpression": pattern,
+                            "name": node.path,
+                            "path": node.path,
+                            "time_info": window,
+                            "values": values,
+                        }
                     )
         return found
 
@@ -120,7 +127,9 @@ class Tags(BaseTagDB):
         """Return a series that is known."""
         return TaggedSeries.parse(path) if path in SERIES else None
 
-    def list_tags(self, tagFilter: str | None = None, limit: int | None = None, requestContext: object = None) -> list[object]:
+    def list_tags(
+        self, tagFilter: str | None = None, limit: int | None = None, requestContext: object = None
+    ) -> list[object]:
         """Of no use here."""
         return []
 

@@ -32,7 +32,10 @@ def side_by_side(answers: dict[str, tuple[int, str]], origin: int) -> list[str]:
     first = next(iter(read_answers))
     for index in range(max(len(answer) for answer in read_answers.values())):
         for aspect in ("target", "tags"):
-            texts = {who: json.dumps(answer[index][aspect], sort_keys=True) if index < len(answer) else "-" for who, answer in read_answers.items()}
+            texts = {
+                who: json.dumps(answer[index][aspect], sort_keys=True) if index < len(answer) else "-"
+                for who, answer in read_answers.items()
+            }
             if len(set(texts.values())) == 1:
                 lines.append(f"  {index} {aspect}: {texts[first]}")
             else:
