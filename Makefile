@@ -81,7 +81,7 @@ conformance-statsd: $(VENV)/.installed $(CONFORMANCE)/statsd/node_modules/.insta
 conformance-carbon: $(VENV)/.installed
 	PYTHONPATH=$(CONFORMANCE) ROUNDS=$(ROUNDS) SEED=$(SEED) $(PYTHON) $(CONFORMANCE)/carbon
 
-conformance-graphite: $(VENV)/.installed $(CONFORMANCE)/graphite/.venv/.installed
+conformance-graphite: $(VENV)/.installed $(GRAPHITE_WEB)/.installed
 	PYTHONPATH=$(CONFORMANCE) $(PYTHON) $(CONFORMANCE)/graphite --rounds $(ROUNDS) --seed $(SEED) $(if $(ONLY),--only '$(ONLY)') $(if $(KEEP),--write)
 
 conformance-clients: $(VENV)/.installed $(CONFORMANCE)/clients/node_modules/.installed
@@ -101,11 +101,11 @@ fmt: $(VENV)/.installed ## format everything
 	npm --prefix frontend run --silent lint:fix
 
 clean: ## remove what was built
-	rm -rf $(TARGET_DIR) dist $(VENV) $(GRAPHITE_WEB) frontend/node_modules benches/statsd/node_modules $(CONFORMANCE)/*/node_modules $(CONFORMANCE)/graphite/.venv
+	rm -rf $(TARGET_DIR) dist $(VENV) $(GRAPHITE_WEB) frontend/node_modules benches/statsd/node_modules $(CONFORMANCE)/*/node_modules
 
 setup: postgresql faketime $(VENV)/.installed frontend/node_modules/.installed \
 	$(CONFORMANCE)/statsd/node_modules/.installed $(CONFORMANCE)/clients/node_modules/.installed \
-	$(CONFORMANCE)/graphite/.venv/.installed
+	$(GRAPHITE_WEB)/.installed
 
 # A server of our own is started from Debian's binaries; the cluster that the package makes is not used.
 postgresql:
@@ -138,11 +138,6 @@ frontend/node_modules/.installed: frontend/package-lock.json
 # What etsy's server may have beside it (syslog, a Windows service) is left out; it would have to be compiled.
 $(CONFORMANCE)/%/node_modules/.installed: $(CONFORMANCE)/%/package-lock.json
 	npm --prefix $(CONFORMANCE)/$* ci --omit=optional --no-audit --no-fund --loglevel=error
-	touch $@
-
-$(CONFORMANCE)/graphite/.venv/.installed: $(CONFORMANCE)/graphite/requirements.txt
-	python3 -m venv $(@D) || { demo/install.sh python3-venv; python3 -m venv $(@D); }
-	$(@D)/bin/pip install --quiet --disable-pip-version-check -r $<
 	touch $@
 
 benches/statsd/node_modules/.installed: benches/statsd/package-lock.json

@@ -152,7 +152,7 @@ fn what_is_refused_is_told_with_its_reason_and_sender() {
     let from_udp =
         format!("from {}: the value \"x\" is not a number: \"from.udp x -1\"\n", socket.local_addr().unwrap());
     for told in [
-        "a line is written name value timestamp, got 2 fields: \"no value\"\n",
+        "a line is written path value timestamp, got 2 fields: \"no value\"\n",
         "a tag's name is not empty and has none of ;!^= in it, got \"t!\": \"a;t!=x 1 -1\"\n",
         "the value is NaN, which is not stored: \"fine nan -1\"\n",
         "the name is not utf-8: \"\\xff 1 -1\"\n",
@@ -190,6 +190,7 @@ fn lists_and_rules_hold_and_are_read_again() {
     let lines = format!("app.1.hits_s 1 {at}\nold.2.hits_s 2 {at}\napp.noise.hits_s 4 {at}\nother 8 {at}\n");
     send(house.statlined.carbon(), lines.as_bytes());
     house.await_figure("statline_carbon_aggregates_total", 1.0);
+    house.await_figure("statline_carbon_points_total", 2.0);
     assert_eq!(house.names(), ["all.hits_s", "app.1.hits", "app.2.hits"]);
     assert_eq!(house.values("all.hits_s"), [3.0]);
     assert_eq!(house.figure("statline_carbon_bad_lines_total"), 0.0, "a list is no mistake");

@@ -202,7 +202,7 @@ fn annotations_are_events_with_all_tags() {
     };
     assert_eq!(titles(&format!("from={from}&until={until}")), ["deployed", "rolled back", "paged"]);
     assert_eq!(titles(&format!("from={from}&until={until}&tags=deploy%20web")), ["deployed"]);
-    assert_eq!(titles(&"from=-1h&until=now&tags=deploy"), ["deployed", "rolled back"]);
+    assert_eq!(titles("from=-1h&until=now&tags=deploy"), ["deployed", "rolled back"]);
     let event = &house.get(&format!("/events/get_data?from={from}&until={until}&tags=web"))[0];
     assert_eq!(event["when"], json!(house.start + 60));
     assert_eq!((&event["tags"], &event["data"]), (&json!(["deploy", "web"]), &json!("by hand")));

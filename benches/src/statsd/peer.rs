@@ -43,7 +43,7 @@ pub struct Peer {
 
 enum Process {
     Null { child: Child, ask: ChildStdin, answers: BufReader<ChildStdout> },
-    Statlined { daemon: Statlined, _store: TempDir },
+    Statlined { daemon: Box<Statlined>, _store: TempDir },
     Etsy { child: Child, _config: TempDir, _sink: Sink },
 }
 
@@ -104,7 +104,7 @@ impl Peer {
             .set("store", "max_series", 2 * series + 10_000);
         let daemon = Statlined::start(&options)?;
         let (address, pid) = (daemon.statsd(), daemon.pid());
-        let process = Process::Statlined { daemon, _store: store };
+        let process = Process::Statlined { daemon: Box::new(daemon), _store: store };
         Ok(Self { name: "statlined", address, pid, receivers: "statsd-packets", process })
     }
 

@@ -10,7 +10,7 @@ const SHOWN: usize = 40;
 #[derive(Clone, Debug, Error, PartialEq)]
 pub enum Refusal {
     /// Not three fields.
-    #[error("a line is written name value timestamp, got {0} fields")]
+    #[error("a line is written path value timestamp, got {0} fields")]
     Fields(usize),
     /// The value is not a number.
     #[error("the value {0:?} is not a number")]

@@ -191,7 +191,7 @@ mod tests {
         assert_eq!(refusals.len(), REMEMBERED);
         assert_eq!(
             refusals[REMEMBERED - 1].to_string(),
-            "from an unknown sender: a line is written name value timestamp, got 7 fields: \"9 7\""
+            "from an unknown sender: a line is written path value timestamp, got 7 fields: \"9 7\""
         );
     }
 }

@@ -3,13 +3,13 @@
 //! A connection keeps what has no end yet, a line or a pickle of bounded length. When the daemon stops, what the kernel has taken
 //! is read and stored; more is not waited for.
 
-use std::io;
+use std::io::{self, Read};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use futures::FutureExt;
+use socket2::SockRef;
 use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
@@ -73,17 +73,15 @@ pub async fn serve(door: Door, intake: Arc<Intake>, limits: Limits, stop: Cancel
     let tasks = TaskTracker::new();
     let mut refused_at: Option<Instant> = None;
     loop {
-        // Those that the kernel has taken already are clients that cannot know of the stop.
-        let accepted = match stop.is_cancelled() {
-            false => tokio::select! {
+        let accepted = if !stop.is_cancelled() {
+            tokio::select! {
                 () = stop.cancelled() => continue,
                 accepted = listener.accept() => accepted,
-            },
-            true if is_kept => break,
-            true => match listener.accept().now_or_never() {
-                Some(Ok(accepted)) => Ok(accepted),
-                _ => break,
-            },
+            }
+        } else if !is_kept && let Some(accepted) = accept_waiting(&listener) {
+            Ok(accepted)
+        } else {
+            break;
         };
         let (stream, peer) = match accepted {
             Ok(accepted) => accepted,
@@ -118,6 +116,23 @@ pub async fn serve(door: Door, intake: Arc<Intake>, limits: Limits, stop: Cancel
     tasks.wait().await;
 }
 
+/// A connection that the kernel has taken already: its client cannot know of the stop.
+fn accept_waiting(listener: &TcpListener) -> Option<(TcpStream, SocketAddr)> {
+    let (socket, address) = SockRef::from(listener).accept().ok()?;
+    socket.set_nonblocking(true).ok()?;
+    Some((TcpStream::from_std(socket.into()).ok()?, address.as_socket()?))
+}
+
+/// Reads what the kernel has, whether the runtime knows of it or not.
+fn read_waiting(stream: &TcpStream, buffer: &mut Vec<u8>) -> io::Result<usize> {
+    let length = buffer.len();
+    buffer.resize(length + READ_BYTES, 0);
+    let socket = SockRef::from(stream);
+    let read = (&*socket).read(&mut buffer[length..]);
+    buffer.truncate(length + *read.as_ref().unwrap_or(&0));
+    read
+}
+
 struct Connection {
     funnel: Funnel,
     protocol: Protocol,
@@ -147,7 +162,7 @@ impl Connection {
             true
         } {
             let read = if stop.is_cancelled() {
-                match stream.try_read_buf(&mut self.buffer) {
+                match read_waiting(&stream, &mut self.buffer) {
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
                     read => read?,
                 }

@@ -4,11 +4,12 @@
 //! drops of them is counted.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket as StdUdpSocket};
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use socket2::SockRef;
 use tokio::net::UdpSocket;
 use tokio_util::sync::CancellationToken;
 
@@ -58,11 +59,7 @@ pub async fn serve(mailbox: Mailbox, intake: Arc<Intake>, stop: CancellationToke
             tokio::time::sleep(PAUSE_AFTER_ERROR).await;
         }
     }
-    let deadline = Instant::now() + LONGEST_DRAIN;
-    while Instant::now() < deadline && receiver.take_in().is_ok_and(|taken| taken > 0) {
-        tell(receiver.funnel.finish().await);
-    }
-    tell(receiver.funnel.finish().await);
+    tell(receiver.drain().await);
 }
 
 /// Nobody else can be told that points are lost.
@@ -72,6 +69,7 @@ fn tell(stored: io::Result<()>) {
     }
 }
 
+/// What a task works with.
 struct Receiver {
     socket: UdpSocket,
     drops: Drops,
@@ -87,22 +85,47 @@ impl Receiver {
         while taken < MOST_AT_ONCE && self.funnel.has_room() {
             match self.socket.try_recv_from(&mut self.buffer) {
                 Ok((length, from)) => {
-                    // Carbon ends lines of datagrams at returns, too.
-                    for byte in self.buffer[..length].iter_mut().filter(|byte| **byte == b'\r') {
-                        *byte = b'\n';
-                    }
-                    self.funnel.lines(&self.buffer[..length], sender_at(from));
+                    self.take(length, from);
                     taken += 1;
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) => return Err(error),
             }
         }
-        if let Some(dropped) = recvmmsg::dropped(self.socket.as_fd()) {
+        self.count_drops(recvmmsg::dropped(self.socket.as_fd()));
+        Ok(taken)
+    }
+
+    fn take(&mut self, length: usize, from: SocketAddr) {
+        // Carbon ends lines of datagrams at returns, too.
+        for byte in self.buffer[..length].iter_mut().filter(|byte| **byte == b'\r') {
+            *byte = b'\n';
+        }
+        self.funnel.lines(&self.buffer[..length], sender_at(from));
+    }
+
+    fn count_drops(&mut self, dropped: Option<u32>) {
+        if let Some(dropped) = dropped {
             count(&self.intake.stats().kernel_drops, self.drops.advance(dropped));
             self.drops.remember();
         }
-        Ok(taken)
+    }
+
+    /// Takes what the kernel has, whether the runtime knows of it or not, and stores it.
+    async fn drain(mut self) -> io::Result<()> {
+        // The same socket, by another descriptor.
+        let socket: StdUdpSocket = SockRef::from(&self.socket).try_clone()?.into();
+        let deadline = Instant::now() + LONGEST_DRAIN;
+        while Instant::now() < deadline
+            && let Ok((length, from)) = socket.recv_from(&mut self.buffer)
+        {
+            self.take(length, from);
+            if !self.funnel.has_room() {
+                self.funnel.finish().await?;
+            }
+        }
+        self.count_drops(recvmmsg::dropped(socket.as_fd()));
+        self.funnel.finish().await
     }
 }
 

@@ -23,11 +23,6 @@ class Series:
     start: int
     values: tuple[float | None, ...]
 
-    def lived_in(self, start: int, end: int) -> bool:
-        """Tell whether it has a value in `(start, end]`, or values before and after that: what statlined's store finds."""
-        known = [self.start + index * self.step for index, value in enumerate(self.values) if value is not None]
-        return bool(known) and known[0] <= end and known[-1] > start
-
 
 def _series(name: str, step: int, length: int, value: object, *, late: int = 0, gap: float = 0.0) -> Series:
     """Make a series of `length` seconds up to END; its first `late` steps, and some others, are missing."""

@@ -8,6 +8,8 @@ import re
 KNOWN: tuple[tuple[str, str], ...] = (
     (r"verticalLine\(.*\[zone\]$", "a vertical line under maxDataPoints: two values of one instant"),
     (r"(summarize|smartSummarize)\(verticalLine\(", "the second value of a vertical line is not there to be added up"),
+    (r"referenceSeries=", "a series behind a keyword, which graphite-web finds when it has fetched it for something else"),
+    (r"moving\w+\(.*[xX]FilesFactor\(", "a factor that is set where a range is fetched again, which does not last there"),
     (r"legendValue\(.*\)", "a figure in a name that is rounded from a sum in another order"),
 )
 

@@ -64,10 +64,9 @@ class Finder:
         """List the nodes of a pattern."""
         pattern = query.pattern  # type: ignore[attr-defined]
         if pattern in SERIES:
-            return self._leaves({pattern: SERIES[pattern]}, query)
+            return [LeafNode(pattern, Reader(SERIES[pattern]))]
         parts = [_pattern(part) for part in pattern.split(".")]
-        leaves: dict[str, Series] = {}
-        branches: dict[str, object] = {}
+        nodes: dict[str, object] = {}
         for name, series in SERIES.items():
             names = name.split(".")
             if ";" in name or len(names) < len(parts):
@@ -75,17 +74,27 @@ class Finder:
             if not all(part.match(text) for part, text in zip(parts, names, strict=False)):
                 continue
             path = ".".join(names[: len(parts)])
-            if len(names) == len(parts):
-                leaves[path] = series
-            else:
-                branches[path] = BranchNode(path)
-        return self._leaves(leaves, query) + list(branches.values())
+            nodes[path] = LeafNode(path, Reader(series)) if len(names) == len(parts) else BranchNode(path)
+        return list(nodes.values())
 
-    @staticmethod
-    def _leaves(series: dict[str, Series], query: object) -> list[object]:
-        start, end = query.startTime, query.endTime  # type: ignore[attr-defined]
-        found = {path: one for path, one in series.items() if start is None or one.lived_in(start, end)}
-        return [LeafNode(path, Reader(one)) for path, one in found.items()]
+    def fetch(
+        self, patterns: list[str], start: float, end: float, now: float | None = None, requestContext: object = None
+    ) -> list[dict[str, object]]:
+        """Return the series of patterns with their values."""
+        found = []
+        for pattern in patterns:
+            query = type("Query", (), {"pattern": pattern})
+            for node in self.find_nodes(query):
+                if isinstance(node, LeafNode):
+                    window, values = node.reader.fetch(start, end)
+                    found.append(
+                        {"pathExpression": pattern, "name": node.path, "path": node.path, "time_info": window, "values": values}
+                    )
+        return found
+
+    def get_index(self, requestContext: object = None) -> list[str]:
+        """List every path."""
+        return sorted(name for name in SERIES if ";" not in name)
 
 
 class Tags(BaseTagDB):

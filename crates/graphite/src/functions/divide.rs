@@ -116,6 +116,9 @@ fn divide_lists(call: &mut Call<'_>) -> Outcome {
 fn as_percent(call: &mut Call<'_>) -> Outcome {
     let has_totals = call.has_series(1);
     let (series, totals, context) = (call.series(0), call.series(1), call.context);
+    if series.is_empty() {
+        return Ok(series);
+    }
     if !call.arguments.scalars(2).is_empty() {
         if call.arguments.scalar(1).is_some() {
             return Err(call.unusable("with nodes, total is None or series, not a number"));
@@ -329,6 +332,9 @@ mod tests {
                 ("asPercent(t.c,sumSeries(t.*))", &[200.0 / 3.0; 5]),
             ],
         );
+        for nothing in ["asPercent(x,t.*)", "asPercent(x,t.*,1)", "asPercent(x)", "asPercent(x,5)"] {
+            check(nothing, &store, &[]);
+        }
         assert_eq!(
             failure("asPercent(s.a,t.*)", &store),
             "asPercent: total is a number, one series, or as many series as the first argument has (1), got 2"

@@ -3,11 +3,10 @@
 use super::*;
 use proptest::prelude::*;
 
-/// What a pickle says: name, timestamp, value.
-/// Name, instant and value, as far as they could be read.
-type Item = Option<(String, Option<f64>, Option<f64>)>;
+/// What an item of a list says: name, timestamp, value.
+type Said = Option<(String, Option<f64>, Option<f64>)>;
 
-fn items(bytes: &[u8]) -> Result<Vec<Item>, Refusal> {
+fn items(bytes: &[u8]) -> Result<Vec<Said>, Refusal> {
     let mut items = Vec::new();
     read(bytes, |item| {
         items.push(item.map(|item| (String::from_utf8_lossy(item.name).into_owned(), item.timestamp, item.value)));
@@ -15,7 +14,7 @@ fn items(bytes: &[u8]) -> Result<Vec<Item>, Refusal> {
     Ok(items)
 }
 
-fn point(name: &str, timestamp: f64, value: f64) -> Option<(String, Option<f64>, Option<f64>)> {
+fn point(name: &str, timestamp: f64, value: f64) -> Said {
     Some((name.to_owned(), Some(timestamp), Some(value)))
 }
 

@@ -1,9 +1,9 @@
 //! Carbon's files of rules: which names are taken, what they are called, and what is made of them together.
 //!
-//! * `list`: `whitelist.conf` and `blacklist.conf`
-//! * `rewrite`: `rewrite-rules.conf`
-//! * `aggregation`: `aggregation-rules.conf`
-//! * `regex`: what all of them are written with
+//! * [`list`] reads `whitelist.conf` and `blacklist.conf`
+//! * [`rewrite`] reads `rewrite-rules.conf`
+//! * [`aggregation`] reads `aggregation-rules.conf`
+//! * [`regex`] is what all of them are written with
 //!
 //! A file is bounded, and an error names it and the line.
 
