@@ -5,8 +5,9 @@
 use std::io::Write;
 use std::net::TcpStream;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use chrono::DateTime;
 use serde_json::{Value, json};
 use statline_harness::program::wait_until;
 use statline_harness::statlined::Options;
@@ -14,12 +15,12 @@ use statline_harness::{Statlined, http};
 
 /// The longest that anything may take which happens at once.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// When the first point is: 2023-11-14 22:13:20 UTC.
-const START: u64 = 1_700_000_000;
 
 /// A daemon with `site.a` and `site.b`, a value every ten seconds, and one of `site.b` missing.
 struct House {
     statlined: Statlined,
+    /// When the first value is, in seconds since the epoch: half an hour ago.
+    start: u64,
     _store: tempfile::TempDir,
 }
 
@@ -27,9 +28,11 @@ impl House {
     fn open(configure: impl FnOnce(Options) -> Options) -> Self {
         let store = tempfile::tempdir().unwrap();
         let statlined = Statlined::start(&configure(Options::new(store.path(), "10s"))).unwrap();
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+        let start = now / 60 * 60 - 1800;
         let mut lines = String::new();
         for index in 0..6 {
-            let at = START + 10 * index;
+            let at = start + 10 * index;
             lines += &format!("site.a {index} {at}\n");
             if index != 1 {
                 lines += &format!("site.b {}.5 {at}\n", 10 * index);
@@ -38,17 +41,18 @@ impl House {
         TcpStream::connect(statlined.carbon()).unwrap().write_all(lines.as_bytes()).unwrap();
         let taken = || (http::figure(statlined.http(), "statline_carbon_points_total").unwrap() == 11.0).then_some(());
         wait_until("the points", PATIENCE, taken).unwrap();
-        Self { statlined, _store: store }
+        Self { statlined, start, _store: store }
     }
 
     /// Asks for three points of each series.
     fn get(&self, more: &str) -> http::Answer {
-        http::get(self.statlined.http(), &format!("/render?from={}&until={}&{more}", START - 1, START + 20)).unwrap()
+        let window = format!("from={}&until={}", self.start - 1, self.start + 20);
+        http::get(self.statlined.http(), &format!("/render?{window}&{more}")).unwrap()
     }
 
     /// What a program in Python makes of an answer: it has its `body` and its `headers`.
     fn python(&self, more: &str, accepted: &str, program: &str) -> Value {
-        let url = format!("http://{}/render?from={}&until={}&{more}", self.statlined.http(), START - 1, START + 20);
+        let url = format!("http://{}/render?from={}&until={}&{more}", self.statlined.http(), self.start - 1, self.start + 20);
         let whole = format!(
             "import gzip, json, pickle, struct, sys, urllib.request\n\
              request = urllib.request.Request(sys.argv[1], headers={{'Accept-Encoding': sys.argv[2]}})\n\
@@ -65,30 +69,33 @@ impl House {
 #[test]
 fn text_is_graphites() {
     let house = House::open(|options| options);
-    let end = START + 30;
+    let (start, end) = (house.start, house.start + 30);
+    let clock = |after: i64| {
+        let time = DateTime::from_timestamp(i64::try_from(start).unwrap() + after, 0).unwrap();
+        time.with_timezone(&chrono_tz::Europe::Berlin).format("%Y-%m-%d %H:%M:%S").to_string()
+    };
     let rickshaw = json!([
-        { "target": "site.a", "datapoints": [{ "x": START, "y": 0.0 }, { "x": START + 10, "y": 1.0 }, { "x": START + 20, "y": 2.0 }] },
+        { "target": "site.a", "datapoints": [{ "x": start, "y": 0.0 }, { "x": start + 10, "y": 1.0 }, { "x": start + 20, "y": 2.0 }] },
     ]);
     for (more, kind, body) in [
         (
             "target=site.*&format=raw",
             "text/plain",
-            format!("site.a,{START},{end},10|0.0,1.0,2.0\nsite.b,{START},{end},10|0.5,None,20.5\n"),
+            format!("site.a,{start},{end},10|0.0,1.0,2.0\nsite.b,{start},{end},10|0.5,None,20.5\n"),
         ),
         (
             "target=site.b&format=csv&tz=Europe/Berlin",
             "text/csv",
-            "site.b,2023-11-14 23:13:20,0.5\r\nsite.b,2023-11-14 23:13:30,\r\nsite.b,2023-11-14 23:13:40,20.5\r\n"
-                .to_owned(),
+            format!("site.b,{},0.5\r\nsite.b,{},\r\nsite.b,{},20.5\r\n", clock(0), clock(10), clock(20)),
         ),
-        ("target=alias(site.a,'a,b')&rawData=1", "text/plain", format!("a,b,{START},{end},10|0.0,1.0,2.0\n")),
+        ("target=alias(site.a,'a,b')&rawData=1", "text/plain", format!("a,b,{start},{end},10|0.0,1.0,2.0\n")),
         (
             "target=site.*&format=dygraph",
             "application/json",
             format!(
-                "{{\"labels\" : [\"Time\", \"site.a\", \"site.b\"], \"data\" : [[{START}000, 0.0, 0.5], [{}000, 1.0, null], [{}000, 2.0, 20.5]]}}",
-                START + 10,
-                START + 20
+                "{{\"labels\" : [\"Time\", \"site.a\", \"site.b\"], \"data\" : [[{start}000, 0.0, 0.5], [{}000, 1.0, null], [{}000, 2.0, 20.5]]}}",
+                start + 10,
+                start + 20
             ),
         ),
         ("target=no.such&format=dygraph&jsonp=cb", "text/javascript", "cb({})".to_owned()),
@@ -96,9 +103,9 @@ fn text_is_graphites() {
             "target=site.a&format=json&jsonp=a.b&noNullPoints=1",
             "text/javascript",
             format!(
-                "a.b([{{\"target\": \"site.a\", \"tags\": {{\"name\": \"site.a\"}}, \"datapoints\": [[0.0, {START}], [1.0, {}], [2.0, {}]]}}])",
-                START + 10,
-                START + 20
+                "a.b([{{\"target\": \"site.a\", \"tags\": {{\"name\": \"site.a\"}}, \"datapoints\": [[0.0, {start}], [1.0, {}], [2.0, {}]]}}])",
+                start + 10,
+                start + 20
             ),
         ),
     ] {
@@ -115,9 +122,10 @@ fn text_is_graphites() {
 #[test]
 fn json_tells_what_is_asked() {
     let house = House::open(|options| options);
+    let start = house.start;
     let points = |more: &str| house.get(&format!("format=json&{more}")).json()[0]["datapoints"].clone();
-    assert_eq!(points("target=site.b&noNullPoints"), json!([[0.5, START], [20.5, START + 20]]));
-    assert_eq!(points("target=site.b"), json!([[0.5, START], [null, START + 10], [20.5, START + 20]]));
+    assert_eq!(points("target=site.b&noNullPoints"), json!([[0.5, start], [20.5, start + 20]]));
+    assert_eq!(points("target=site.b"), json!([[0.5, start], [null, start + 10], [20.5, start + 20]]));
     let told = house.get("format=json&meta=1&target=consolidateBy(site.a,'sum')&target=site.a").json();
     assert_eq!((&told[0]["consolidation"], &told[1]["consolidation"]), (&json!("sum"), &json!("average")));
     assert_eq!(house.get("format=json&target=site.a").json()[0]["consolidation"], Value::Null);
@@ -127,16 +135,17 @@ fn json_tells_what_is_asked() {
     assert!(raw.ends_with("|0.0,1.0,2.0\n"), "{raw}");
     let factor = |factor| points(&format!("target=summarize(site.b,'30s')&xFilesFactor={factor}"));
     assert_ne!(factor("0.1"), factor("1"), "with one of three values missing");
-    let now = format!("/render?format=json&target=site.a&now={}&from=-21s", START + 20);
+    let now = format!("/render?format=json&target=site.a&now={}&from=-21s", start + 20);
     assert_eq!(http::get(house.statlined.http(), &now).unwrap().json()[0]["datapoints"].as_array().unwrap().len(), 3);
 }
 
 #[test]
 fn other_servers_are_told_pickles() {
     let house = House::open(|options| options);
+    let start = house.start;
     let info = |name: &str, values: Value| {
         json!({
-            "name": name, "start": START, "end": START + 30, "step": 10, "values": values, "pathExpression": "site.*",
+            "name": name, "start": start, "end": start + 30, "step": 10, "values": values, "pathExpression": "site.*",
             "valuesPerPoint": 1, "consolidationFunc": "average", "xFilesFactor": 0.0,
         })
     };
@@ -150,6 +159,7 @@ fn other_servers_are_told_pickles() {
 #[test]
 fn a_picture_is_what_is_drawn_unless_json_is_wanted() {
     let house = House::open(|options| options);
+    let start = house.start;
     let size = "[headers['Content-Type'], body[:8] == b'\\x89PNG\\r\\n\\x1a\\n', *struct.unpack('>II', body[16:24])]";
     assert_eq!(house.python("target=site.*", "identity", size), json!(["image/png", true, 330, 250]));
     let query = "target=site.*&width=500&height=120&areaMode=stacked&title=Sites&format=png";
@@ -159,7 +169,7 @@ fn a_picture_is_what_is_drawn_unless_json_is_wanted() {
     for text in ["width=\"330\" height=\"250\"", "Sites", "secondYAxis(site.a)", "site.b", "<polyline"] {
         assert!(svg.body.contains(text), "no {text} in {}", svg.body);
     }
-    let path = format!("/render?target=site.a&from={}&until={}", START - 1, START + 20);
+    let path = format!("/render?target=site.a&from={}&until={}", start - 1, start + 20);
     let accepted = [("Accept", "application/json, text/plain, */*")];
     let json = http::ask(house.statlined.http(), "GET", &path, &accepted, "").unwrap();
     assert_eq!(

@@ -77,14 +77,16 @@ async fn send<E: std::fmt::Display>(
 }
 
 fn received(receiver: mpsc::Receiver<Sent>) -> impl Stream<Item = io::Result<Bytes>> {
-    stream::unfold(Some(receiver), |receiver| async {
+    let pieces = stream::unfold(Some(receiver), |receiver| async {
         let mut receiver = receiver?;
         match receiver.recv().await {
             Some(Sent::Piece(piece)) => Some((Ok(piece.into()), Some(receiver))),
             Some(Sent::End) => None,
             None => Some((Err(io::Error::other("the answer was cut off")), None)),
         }
-    })
+    });
+    // What compresses it asks again after the end.
+    pieces.fuse()
 }
 
 #[cfg(test)]
@@ -121,6 +123,16 @@ mod tests {
             assert_eq!(bytes.len(), count * 1000);
             assert!(bytes.chunks(1000).enumerate().all(|(index, piece)| usize::from(piece[0]) == index + 1));
         }
+    }
+
+    #[tokio::test]
+    async fn it_may_be_asked_again_after_the_end() {
+        let body = body(letters(2, Arc::default()), None, Duration::from_secs(10)).await.unwrap();
+        let mut pieces = body.into_data_stream();
+        while let Some(piece) = pieces.next().await {
+            assert_eq!(piece.unwrap().len(), 1000);
+        }
+        assert!(pieces.next().await.is_none());
     }
 
     #[tokio::test]

@@ -20,7 +20,9 @@ impl Form for Rickshaw {
         out.extend_from_slice(b"{\"target\": ");
         json::push_text(out, &series.name);
         out.extend_from_slice(b", \"datapoints\": [");
-        for (index, point) in series.points().enumerate() {
+        // Where graphite-web says that a series ends, it writes no more.
+        let end = series.end();
+        for (index, point) in series.points().take_while(|point| point.timestamp < end).enumerate() {
             let between = if index > 0 { ", " } else { "" };
             // Writing to a vector never fails.
             let _ = write!(out, "{between}{{\"x\": {}, \"y\": ", point.timestamp.seconds());
