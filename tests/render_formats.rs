@@ -52,7 +52,8 @@ impl House {
 
     /// What a program in Python makes of an answer: it has its `body` and its `headers`.
     fn python(&self, more: &str, accepted: &str, program: &str) -> Value {
-        let url = format!("http://{}/render?from={}&until={}&{more}", self.statlined.http(), self.start - 1, self.start + 20);
+        let url =
+            format!("http://{}/render?from={}&until={}&{more}", self.statlined.http(), self.start - 1, self.start + 20);
         let whole = format!(
             "import gzip, json, pickle, struct, sys, urllib.request\n\
              request = urllib.request.Request(sys.argv[1], headers={{'Accept-Encoding': sys.argv[2]}})\n\
