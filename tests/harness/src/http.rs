@@ -96,10 +96,8 @@ pub fn ask(
     body: &str,
 ) -> Result<Answer, HarnessError> {
     let failed = |error: std::io::Error| HarnessError::failed(format!("{method} http://{server}{path}"), error);
-    let mut request = format!(
-        "{method} {path} HTTP/1.1\r\nHost: {server}\r\nConnection: close\r\nContent-Length: {}\r\n",
-        body.len()
-    );
+    // To version 1.0 a long answer comes as it is, and ends with the connection; to 1.1 it would come in chunks.
+    let mut request = format!("{method} {path} HTTP/1.0\r\nHost: {server}\r\nContent-Length: {}\r\n", body.len());
     for (name, value) in headers {
         // Writing to a string never fails.
         let _ = write!(request, "{name}: {value}\r\n");
