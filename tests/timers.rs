@@ -15,7 +15,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What a target answers over the last two minutes.
 fn render(statlined: &Statlined, query: &str) -> Vec<Value> {
-    let answer = http::get(statlined.http(), &format!("/render?from=-2min&{query}")).unwrap();
+    let answer = http::get(statlined.http(), &format!("/render?format=json&from=-2min&{query}")).unwrap();
     assert_eq!(answer.status, 200, "{}", answer.body);
     answer.json().as_array().unwrap().clone()
 }
@@ -75,7 +75,7 @@ fn events_are_a_series() {
     assert_eq!(values(&render(&statlined, "target=events(%22deploy%22,%22bot%22)")[0]), [1.0]);
     assert_eq!(values(&render(&statlined, "target=events(%22*%22)")[0]), [2.0]);
     post(now - 20, "other");
-    let refused = http::get(statlined.http(), "/render?from=-2min&target=events(%22*%22)").unwrap();
+    let refused = http::get(statlined.http(), "/render?format=json&from=-2min&target=events(%22*%22)").unwrap();
     assert_eq!(refused.status, 422);
     assert!(refused.body.contains("more events happened than query.max_events, 2"), "{}", refused.body);
 }
