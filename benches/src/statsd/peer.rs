@@ -87,7 +87,7 @@ impl Peer {
         let process = Process::Null { child, ask, answers };
         let peer = Self { name: "null", address, pid, receivers: null::THREAD, process };
         // A thread takes its name after it has begun.
-        program::wait_until("the null receiver receiving", PATIENCE, || peer.must_receive(&peer.threads().ok()?).ok())?;
+        peer.wait_until_received()?;
         Ok(peer)
     }
 
@@ -105,7 +105,9 @@ impl Peer {
         let daemon = Statlined::start(&options)?;
         let (address, pid) = (daemon.statsd(), daemon.pid());
         let process = Process::Statlined { daemon: Box::new(daemon), _store: store };
-        Ok(Self { name: "statlined", address, pid, receivers: "statsd-packets", process })
+        let peer = Self { name: "statlined", address, pid, receivers: "statsd-packets", process };
+        peer.wait_until_received()?;
+        Ok(peer)
     }
 
     /// etsy's server on node, from `benches/statsd/node_modules`, that flushes to a sink which reads and forgets.
@@ -159,6 +161,13 @@ impl Peer {
         for thread in threads.iter().filter(|thread| self.receives(thread)) {
             sched_setaffinity(Pid::from_raw(i32::try_from(thread.id)?), &cores)?;
         }
+        Ok(())
+    }
+
+    /// A thread has its name only once it runs, and the address may be known sooner.
+    fn wait_until_received(&self) -> Result<(), Error> {
+        let what = format!("{} receiving", self.name);
+        program::wait_until(&what, PATIENCE, || self.must_receive(&self.threads().ok()?).ok())?;
         Ok(())
     }
 
