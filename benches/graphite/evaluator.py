@@ -1,7 +1,7 @@
 """graphite-web in a process of its own: reads a question a line, JSON, and answers each with a line.
 
 Its first argument is a file of series: a line of JSON that says where they begin, their step and their names, and then
-the values of one after the other as doubles. A question is `{"target": …, "from": …, "until": …, "http": …}`, times in
+the values of one after the other as doubles. They are kept in whisper files, as carbon would. A question is `{"target": …, "from": …, "until": …, "http": …}`, times in
 seconds. The answer says how long its evaluator took for that, without HTTP and JSON, and what came of it; with `http`,
 how long the answer to `/render` took, which is JSON.
 """
@@ -21,16 +21,20 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 
-def read_series(path: Path) -> None:
-    """Hand the series to the finder."""
-    import memory_finder
+def keep_series(path: Path, directory: Path) -> None:
+    """Write each series to a whisper file with room for twice as many points."""
+    import whisper
 
     with path.open("rb") as file:
         head = json.loads(file.readline())
-        memory_finder.START, memory_finder.STEP = head["start"], head["step"]
+        times = [head["start"] + head["step"] * place for place in range(head["points"])]
         for name in head["names"]:
             values = array.array("d", file.read(8 * head["points"]))
-            memory_finder.SERIES[name] = [None if value != value else value for value in values]
+            kept = directory / (name.replace(".", "/") + ".wsp")
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            whisper.create(str(kept), [(head["step"], 2 * head["points"])])
+            points = zip(times, values, strict=True)
+            whisper.update_many(str(kept), [(at, value) for at, value in points if value == value])
 
 
 def main() -> None:
@@ -43,15 +47,16 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="statline-graphite-web-") as storage:
         os.environ.update(
             DJANGO_SETTINGS_MODULE="graphite.settings",
-            GRAPHITE_SETTINGS_MODULE="memory_settings",
+            GRAPHITE_SETTINGS_MODULE="whisper_settings",
             GRAPHITE_STORAGE_DIR=storage,
         )
         Path(storage, "log", "webapp").mkdir(parents=True)
+        # Written before the settings are read, which leave out directories that are not there.
+        keep_series(Path(sys.argv[1]), Path(storage, "whisper"))
         import django
 
         django.setup()
         logging.disable(logging.CRITICAL)
-        read_series(Path(sys.argv[1]))
         for line in sys.stdin:
             print(json.dumps(answer(json.loads(line))), flush=True)
 

@@ -19,7 +19,7 @@ pub const ABOUT: &str = "\
 configuration as one that has run for a day: the oldest points are rolled up, others are in blocks, the newest in memory. *ms* is
 its whole answer to `/render?format=json` without `maxDataPoints`, from the connection to the last byte, *CPU ms* what it took of
 all cores for that. *graphite-web ms* is version 1.1.10 in the same run, its rounds between ours: its evaluator in process over
-lists in memory, without store, HTTP and JSON; in the first row its own answer in JSON, in process too. All are medians. Both
+whisper files, without HTTP and JSON; in the first row its own answer in JSON, in process too. All are medians. Both
 answers are held against each other: as many series and values, and the same sum.
 
 Debian's VictoriaMetrics (1.79) does not serve `/render`, so that it cannot be asked in the same run. *VictoriaMetrics known ms*

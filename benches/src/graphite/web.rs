@@ -1,4 +1,4 @@
-//! graphite-web beside us: its evaluator over the same series in memory, in a process of its own.
+//! graphite-web beside us: its evaluator over the same series in whisper files, in a process of its own.
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};

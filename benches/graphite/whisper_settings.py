@@ -1,8 +1,8 @@
-"""graphite-web's settings: everything in memory, one finder, no cache."""
+"""graphite-web's settings: whisper files below GRAPHITE_STORAGE_DIR, read by its own finder, and no cache."""
 
 SECRET_KEY = "of no use: nobody logs in"
 TIME_ZONE = "UTC"
-STORAGE_FINDERS = ["memory_finder.Finder"]
+STORAGE_FINDERS = ["graphite.finders.standard.StandardFinder"]
 FUNCTION_PLUGINS: list[str] = []
 CARBONLINK_HOSTS: list[str] = []
 MEMCACHE_HOSTS: list[str] = []
