@@ -42,9 +42,10 @@ demo: postgresql $(VENV)/.installed bins ## play a whole community's statistics;
 test: ## everything that CI runs
 	@tests/run.py
 
-# The properties of packets, streams, mapping files, snapshots and requests, which make test tries 256 cases of.
+# The properties of packets, streams, mapping files, snapshots, targets, times, pickles and requests, which make test tries 256
+# cases of.
 fuzz: ## try what no client should send; CASES of each property, ONLY=packet for those with that in their names
-	PROPTEST_CASES=$(CASES) cargo test --locked --release -p statline-statsd -p statlined --lib --bins --tests -- $(ONLY)
+	PROPTEST_CASES=$(CASES) cargo test --locked --release -p statline-statsd -p statline-graphite -p statlined --lib --bins --tests -- $(ONLY)
 
 lint: $(VENV)/.installed frontend/node_modules/.installed ## format, types, lints, licences
 	cargo fetch --locked --quiet

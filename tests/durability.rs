@@ -198,6 +198,16 @@ fn a_wrong_configuration_is_refused_in_one_line_that_names_the_key() {
         ("[statsd]\nflush_interval = \"10ms\"\n", None, "statsd.flush_interval is 10ms; it must be from 1s to 1h"),
         ("[http]\nlisten = \"8080\"\n", None, "http.listen"),
         ("[flight]\ntls_key = \"key.pem\"\n", None, "flight.tls_certificate and flight.tls_key go together"),
+        (
+            "[http]\nlisten = \"0.0.0.0:8080\"\n",
+            None,
+            "http.listen is 0.0.0.0:8080, reachable from other machines, and neither http.token nor http.tls_key is set",
+        ),
+        (
+            "[flight]\nlisten = \"[::]:8082\"\ntoken = \"t\"\n",
+            None,
+            "flight.tls_key is not set, so that the token goes over the network as it is; set it, or flight.allow_insecure",
+        ),
         ("[log]\nlevel = \"statlined=loud\"\n", None, "log.level"),
         ("[http\n", None, "statlined.toml:1"),
         ("", Some(("STATLINE_STATSD__RECEIVERS", "two")), "STATLINE_STATSD__RECEIVERS: statsd.receivers"),
@@ -220,6 +230,16 @@ fn a_valid_configuration_is_shown_without_its_secrets() {
     assert!(output.status.success() && said.contains("the configuration is valid"), "{said}");
     assert!(shown.contains("flush_interval = \"10s\"") && shown.contains("token = \"(set)\""), "{shown}");
     assert!(!shown.contains("Tr0ub4dor") && !said.contains("Tr0ub4dor"));
+}
+
+#[test]
+fn a_network_where_everybody_is_trusted_is_taken_at_its_word() {
+    let output = check_config("[http]\nlisten = \"0.0.0.0:8080\"\nallow_insecure = true\n", &[]);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        output.status.success() && said.contains("http.listen is 0.0.0.0:8080, reachable from other machines"),
+        "{said}"
+    );
 }
 
 #[test]

@@ -5,35 +5,9 @@
 use std::path::{Path, PathBuf};
 
 use grafana_plugin::{HealthStatus, RequestContext, Secrets};
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use serde_json::json;
 use statline_harness::statlined::Options;
-use statline_harness::{Statlined, plugin};
-
-/// An authority, and what it signs.
-struct Authority {
-    issuer: Issuer<'static, KeyPair>,
-    certificate: String,
-}
-
-impl Authority {
-    fn new(name: &str) -> Self {
-        let mut params = CertificateParams::default();
-        params.distinguished_name.push(DnType::CommonName, name);
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let key = KeyPair::generate().unwrap();
-        let certificate = params.self_signed(&key).unwrap().pem();
-        Self { issuer: Issuer::new(params, key), certificate }
-    }
-
-    /// A certificate for hosts, and its key.
-    fn sign(&self, hosts: &[&str]) -> (String, String) {
-        let hosts: Vec<String> = hosts.iter().map(|host| (*host).to_owned()).collect();
-        let key = KeyPair::generate().unwrap();
-        let certificate = CertificateParams::new(hosts).unwrap().signed_by(&key, &self.issuer).unwrap();
-        (certificate.pem(), key.serialize_pem())
-    }
-}
+use statline_harness::{Authority, Statlined, plugin};
 
 fn write(directory: &Path, name: &str, text: &str) -> PathBuf {
     let path = directory.join(name);
@@ -43,13 +17,13 @@ fn write(directory: &Path, name: &str, text: &str) -> PathBuf {
 
 /// A daemon whose certificate is for `localhost`, and which asks for the token `s3cret`.
 fn statlined(directory: &Path, authority: &Authority, client_ca: Option<&Authority>) -> Statlined {
-    let (certificate, key) = authority.sign(&["localhost"]);
+    let (certificate, key) = authority.sign(&["localhost"]).unwrap();
     let mut options = Options::new(&directory.join("store"), "1s")
         .set("flight", "token", "s3cret")
         .set("flight", "tls_certificate", write(directory, "certificate.pem", &certificate).display())
         .set("flight", "tls_key", write(directory, "key.pem", &key).display());
     if let Some(client_ca) = client_ca {
-        let path = write(directory, "client-ca.pem", &client_ca.certificate);
+        let path = write(directory, "client-ca.pem", client_ca.certificate());
         options = options.set("flight", "tls_client_ca", path.display());
     }
     Statlined::start(&options).unwrap()
@@ -67,13 +41,12 @@ fn context(sidecar: &serde_json::Value, secrets: &[(&str, &str)]) -> RequestCont
 #[tokio::test(flavor = "multi_thread")]
 async fn the_sidecars_certificate_and_the_token_are_checked() {
     let directory = tempfile::tempdir().unwrap();
-    let (ours, another) = (Authority::new("ours"), Authority::new("another"));
+    let (ours, another) = (Authority::new("ours").unwrap(), Authority::new("another").unwrap());
     let statlined = statlined(directory.path(), &ours, None);
     let host = plugin::start(&[]).await.unwrap();
     let port = statlined.flight().port();
     let (by_name, by_ip) = (format!("https://localhost:{port}"), format!("https://127.0.0.1:{port}"));
-    let (ca, wrong_ca) =
-        (("sidecarTlsCaCert", ours.certificate.as_str()), ("sidecarTlsCaCert", another.certificate.as_str()));
+    let (ca, wrong_ca) = (("sidecarTlsCaCert", ours.certificate()), ("sidecarTlsCaCert", another.certificate()));
     let token = ("sidecarToken", "s3cret");
     let ok = "Sidecar: statlined ";
     for (sidecar, secrets, said) in [
@@ -111,12 +84,12 @@ async fn the_sidecars_certificate_and_the_token_are_checked() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sidecar_may_ask_for_the_plugins_certificate() {
     let directory = tempfile::tempdir().unwrap();
-    let (ours, another) = (Authority::new("ours"), Authority::new("another"));
+    let (ours, another) = (Authority::new("ours").unwrap(), Authority::new("another").unwrap());
     let statlined = statlined(directory.path(), &ours, Some(&ours));
     let host = plugin::start(&[]).await.unwrap();
     let sidecar = json!({ "address": format!("https://localhost:{}", statlined.flight().port()) });
-    let common = [("sidecarTlsCaCert", ours.certificate.as_str()), ("sidecarToken", "s3cret")];
-    let (right, wrong) = (ours.sign(&["plugin"]), another.sign(&["plugin"]));
+    let common = [("sidecarTlsCaCert", ours.certificate()), ("sidecarToken", "s3cret")];
+    let (right, wrong) = (ours.sign(&["plugin"]).unwrap(), another.sign(&["plugin"]).unwrap());
     for (identity, allowed) in [(Some(&right), true), (Some(&wrong), false), (None, false)] {
         let identity = identity.map(|(certificate, key)| {
             [("sidecarTlsClientCert", certificate.as_str()), ("sidecarTlsClientKey", key.as_str())]

@@ -94,6 +94,7 @@ impl Status {
         gauge!("statline_store_head_points").set(store.head_points as f64);
         gauge!("statline_store_head_sketches").set(store.head_sketches as f64);
         gauge!("statline_store_head_bytes").set(store.head_bytes as f64);
+        gauge!("statline_store_cache_bytes").set(store.cache_bytes as f64);
         gauge!("statline_store_log_bytes").set(store.log_bytes as f64);
         gauge!("statline_store_blocks").set(store.blocks as f64);
         gauge!("statline_store_block_points").set(store.block_points as f64);
@@ -119,6 +120,8 @@ impl Status {
         counter!("statline_store_corrupt_records_total").absolute(store.corrupt_records);
         counter!("statline_store_orphan_points_total").absolute(store.orphan_points);
         counter!("statline_store_corrupt_chunks_total").absolute(store.corrupt_chunks);
+        counter!("statline_store_cache_hits_total").absolute(store.cache_hits);
+        counter!("statline_store_cache_misses_total").absolute(store.cache_misses);
         for (reason, count) in by_reason(store.refused) {
             counter!("statline_store_refused_points_total", "reason" => reason).absolute(count);
         }

@@ -89,7 +89,7 @@ impl Walks {
         store.cut_all()?;
         store.maintain()?;
         runtime.block_on(store.close())?;
-        let daemon = Statlined::start(&Options::new(directory, "10s"))?;
+        let daemon = start(directory, None)?;
         let mut lines = String::new();
         let mut sent = 0.0;
         for place in in_blocks..POINTS {
@@ -105,6 +105,14 @@ impl Walks {
         })?;
         Ok(daemon)
     }
+}
+
+/// A daemon on a store; in its default configuration, but for the bytes of chunks that it keeps decoded when they are given.
+pub fn start(directory: &Path, cache_memory: Option<u64>) -> Result<Statlined, Error> {
+    let options = Options::new(directory, "10s");
+    Ok(Statlined::start(
+        &cache_memory.iter().fold(options, |options, memory| options.set("store", "cache_memory", memory)),
+    )?)
 }
 
 /// A daemon in its default configuration on a store that this fills first.

@@ -1,21 +1,13 @@
 //! The same work on each of many series, on as many cores as there are and as it is worth.
 
-use std::num::NonZeroUsize;
-use std::sync::{Mutex, OnceLock, PoisonError};
-use std::thread;
+use rayon::prelude::*;
 
 use crate::series::Series;
 
-/// Fewer values than these are not worth a thread.
-const VALUES_A_THREAD: usize = 1 << 14;
-/// How much a thread takes at a time, in values.
+/// Fewer values than these are not worth to wake another core.
+const VALUES_OF_ONE_CORE: usize = 1 << 15;
+/// How much a core takes at a time, in values.
 const VALUES_A_TURN: usize = 1 << 13;
-
-/// How many cores there are.
-fn cores() -> usize {
-    static CORES: OnceLock<usize> = OnceLock::new();
-    *CORES.get_or_init(|| thread::available_parallelism().map_or(1, NonZeroUsize::get))
-}
 
 /// Changes each of some series.
 pub(crate) fn change(series: &mut [Series], change: impl Fn(&mut Series) + Sync) {
@@ -30,27 +22,14 @@ pub(crate) fn map<T: Sync, R: Send>(things: &[T], values: usize, work: impl Fn(&
     pairs.into_iter().filter_map(|(_, result)| result).collect()
 }
 
-/// Works on things, a few at a time in each thread, so that one that has to wait for its core does not hold up the others.
-fn in_turns<T: Send>(things: &mut [T], values: usize, work: impl Fn(&mut [T]) + Sync) {
-    let threads = cores().min(values / VALUES_A_THREAD).min(things.len());
-    if threads < 2 {
+/// Works on things, a few at a time on each core, so that one that is kept from work does not hold up the others.
+fn in_turns<T: Send>(things: &mut [T], values: usize, work: impl Fn(&mut [T]) + Sync + Send) {
+    if values < VALUES_OF_ONE_CORE || things.len() < 2 {
         return work(things);
     }
     let each = values / things.len();
-    let turns = Mutex::new(things.chunks_mut((VALUES_A_TURN / each.max(1)).max(1)));
-    // The lock is held while a turn is taken, and not while it is worked on.
-    let next = || turns.lock().unwrap_or_else(PoisonError::into_inner).next();
-    let take_turns = || {
-        while let Some(turn) = next() {
-            work(turn);
-        }
-    };
-    thread::scope(|scope| {
-        for _ in 1..threads {
-            scope.spawn(take_turns);
-        }
-        take_turns();
-    });
+    let turns = things.par_chunks_mut((VALUES_A_TURN / each.max(1)).max(1));
+    turns.with_max_len(1).for_each(work);
 }
 
 #[cfg(test)]

@@ -4,6 +4,8 @@
 //! checksum covers the series' number too, so that a chunk under the wrong key is as damaged as one with a flipped bit.
 //! Layout in `docs/format/chunk.md`.
 
+use std::ops::Range;
+
 use pco::standalone::{simple_compress, simple_decompress_into};
 use pco::{ChunkConfig, data_types::Number};
 use statline_series::{Sketch, Step};
@@ -181,19 +183,12 @@ pub(crate) fn compress<T: Number>(numbers: &[T]) -> Result<Vec<u8>, Malformed> {
     simple_compress(numbers, &config).map_err(|_| Malformed("its numbers cannot be compressed"))
 }
 
-fn decompress<T: Number>(bytes: &[u8], count: usize) -> Result<Vec<T>, Malformed> {
-    let mut numbers = Vec::new();
-    decompress_into(bytes, count, &mut numbers)?;
-    Ok(numbers)
-}
-
-/// Puts so many numbers in the place of others.
-pub(crate) fn decompress_into<T: Number>(bytes: &[u8], count: usize, out: &mut Vec<T>) -> Result<(), Malformed> {
-    out.clear();
-    out.resize(count, T::default());
-    let progress = simple_decompress_into(bytes, out).map_err(|_| Malformed("its numbers cannot be decompressed"))?;
+pub(crate) fn decompress<T: Number>(bytes: &[u8], count: usize) -> Result<Vec<T>, Malformed> {
+    let mut numbers = vec![T::default(); count];
+    let progress =
+        simple_decompress_into(bytes, &mut numbers).map_err(|_| Malformed("its numbers cannot be decompressed"))?;
     if progress.finished && progress.n_processed == count {
-        Ok(())
+        Ok(numbers)
     } else {
         Err(Malformed("it holds another number of points than it names"))
     }
@@ -202,41 +197,103 @@ pub(crate) fn decompress_into<T: Number>(bytes: &[u8], count: usize, out: &mut V
 /// Pushes the points of a chunk from `from` up to but not including `until`, in time order. Nothing is pushed unless the
 /// whole chunk passes its checks.
 pub(crate) fn decode(id: SeriesId, chunk: &[u8], from: i64, until: i64, out: &mut Points) -> Result<(), Malformed> {
-    let (mut reader, count) = open(id, chunk, &[VERSION])?;
-    let times = Times::decode(&mut reader, count)?;
-    let begin = times.first_from(from);
-    let end = times.first_from(until).max(begin);
-    if begin == end {
-        return Ok(());
+    let opened = Opened::new(id, chunk)?;
+    let inside = opened.inside(from, until);
+    opened.push_to(out, inside)
+}
+
+/// A chunk of points whose checksum is right and whose values are still to be decoded.
+pub(crate) struct Opened<'a> {
+    times: Times,
+    count: usize,
+    values: Reader<'a>,
+}
+
+impl<'a> Opened<'a> {
+    pub(crate) fn new(id: SeriesId, chunk: &'a [u8]) -> Result<Self, Malformed> {
+        let (mut values, count) = open(id, chunk, &[VERSION])?;
+        let times = Times::decode(&mut values, count)?;
+        Ok(Self { times, count, values })
     }
-    let layout = reader.u8()?;
-    let body = reader.take(reader.remaining())?;
-    match layout {
-        VALUES_SAME => {
-            let value = Reader::new(body).u64().map(f64::from_bits)?;
-            out.values.resize(out.values.len() + (end - begin), value);
+
+    /// How many points there are.
+    pub(crate) const fn len(&self) -> usize {
+        self.count
+    }
+
+    /// The places of those from `from` up to but not including `until`.
+    pub(crate) fn inside(&self, from: i64, until: i64) -> Range<usize> {
+        self.times.inside(from, until)
+    }
+
+    /// Pushes the points of some places, or none when they do not pass their checks.
+    pub(crate) fn push_to(&self, out: &mut Points, places: Range<usize>) -> Result<(), Malformed> {
+        if places.is_empty() {
+            return Ok(());
         }
-        VALUES_PCO => out.values.extend_from_slice(&decompress::<f64>(body, count)?[begin..end]),
-        VALUES_PAGES => pages::decode(body, count, begin..end, &mut out.values)?,
-        VALUES_DECIMALS => {
-            let (digits, body) = body.split_first().ok_or(Malformed("it is too short"))?;
-            if *digits > MOST_DIGITS {
-                return Err(Malformed("its decimals have an impossible number of digits"));
+        self.decode_values(places.clone(), &mut out.values)?;
+        self.times.push_to(&mut out.timestamps, places);
+        Ok(())
+    }
+
+    /// All of it, decoded.
+    pub(crate) fn columns(self) -> Result<PointColumns, Malformed> {
+        let mut values = Vec::with_capacity(self.count);
+        self.decode_values(0..self.count, &mut values)?;
+        Ok(PointColumns { times: self.times, values })
+    }
+
+    fn decode_values(&self, places: Range<usize>, out: &mut Vec<f64>) -> Result<(), Malformed> {
+        let mut reader = self.values.clone();
+        let layout = reader.u8()?;
+        let body = reader.take(reader.remaining())?;
+        match layout {
+            VALUES_SAME => {
+                let value = Reader::new(body).u64().map(f64::from_bits)?;
+                out.resize(out.len() + places.len(), value);
             }
-            let mut decimals: Vec<i64> = Vec::with_capacity(end - begin);
-            pages::decode(body, count, begin..end, &mut decimals)?;
-            let scale = scale_of(*digits);
-            #[expect(clippy::cast_precision_loss, reason = "those that were written are below 2^53")]
-            out.values.extend(decimals.iter().map(|decimal| *decimal as f64 / scale));
+            VALUES_PCO => out.extend_from_slice(&decompress::<f64>(body, self.count)?[places]),
+            VALUES_PAGES => pages::decode(body, self.count, places, out)?,
+            VALUES_DECIMALS => {
+                let (digits, body) = body.split_first().ok_or(Malformed("it is too short"))?;
+                if *digits > MOST_DIGITS {
+                    return Err(Malformed("its decimals have an impossible number of digits"));
+                }
+                let mut decimals: Vec<i64> = Vec::with_capacity(places.len());
+                pages::decode(body, self.count, places, &mut decimals)?;
+                let scale = scale_of(*digits);
+                #[expect(clippy::cast_precision_loss, reason = "those that were written are below 2^53")]
+                out.extend(decimals.iter().map(|decimal| *decimal as f64 / scale));
+            }
+            VALUES_PLAIN if body.len() == self.count * 8 => {
+                let (values, _) = body.as_chunks::<8>();
+                out.extend(values[places].iter().map(|bytes| f64::from_le_bytes(*bytes)));
+            }
+            _ => return Err(Malformed("the layout of its values is unknown")),
         }
-        VALUES_PLAIN if body.len() == count * 8 => {
-            let (values, _) = body.as_chunks::<8>();
-            out.values.extend(values[begin..end].iter().map(|bytes| f64::from_le_bytes(*bytes)));
-        }
-        _ => return Err(Malformed("the layout of its values is unknown")),
+        Ok(())
     }
-    times.push_to(&mut out.timestamps, begin..end);
-    Ok(())
+}
+
+/// All points of a chunk.
+#[derive(Debug)]
+pub(crate) struct PointColumns {
+    times: Times,
+    values: Vec<f64>,
+}
+
+impl PointColumns {
+    /// Pushes the points from `from` up to but not including `until`.
+    pub(crate) fn push_to(&self, out: &mut Points, from: i64, until: i64) {
+        let inside = self.times.inside(from, until);
+        out.values.extend_from_slice(&self.values[inside.clone()]);
+        self.times.push_to(&mut out.timestamps, inside);
+    }
+
+    /// What it takes in memory.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.times.bytes() + 8 * self.values.capacity() as u64
+    }
 }
 
 /// The instants of a chunk.
@@ -265,8 +322,22 @@ impl Times {
         decode_times(reader, count).map(Self::Listed)
     }
 
+    /// The places of the instants from `from` up to but not including `until`.
+    pub(crate) fn inside(&self, from: i64, until: i64) -> Range<usize> {
+        let begin = self.first_from(from);
+        begin..self.first_from(until).max(begin)
+    }
+
+    /// What they take in memory.
+    pub(crate) fn bytes(&self) -> u64 {
+        match self {
+            Self::Even { .. } => 0,
+            Self::Listed(times) => 8 * times.capacity() as u64,
+        }
+    }
+
     /// The place of the first instant from `time` on.
-    pub(crate) fn first_from(&self, time: i64) -> usize {
+    fn first_from(&self, time: i64) -> usize {
         match self {
             Self::Even { first, step, count } if time > *first => {
                 let places = time.abs_diff(*first).div_ceil((*step).max(1));
@@ -277,12 +348,23 @@ impl Times {
         }
     }
 
-    fn push_to(&self, out: &mut Vec<i64>, places: std::ops::Range<usize>) {
-        out.extend(self.iter(places));
+    fn push_to(&self, out: &mut Vec<i64>, places: Range<usize>) {
+        match self {
+            Self::Even { .. } => out.extend(self.iter(places)),
+            Self::Listed(times) => out.extend_from_slice(&times[places]),
+        }
+    }
+
+    /// The instants, unless they are even.
+    pub(crate) fn listed(&self) -> Option<&[i64]> {
+        match self {
+            Self::Even { .. } => None,
+            Self::Listed(times) => Some(times),
+        }
     }
 
     /// The instants of some places.
-    pub(crate) fn iter(&self, places: std::ops::Range<usize>) -> impl Iterator<Item = i64> {
+    pub(crate) fn iter(&self, places: Range<usize>) -> impl Iterator<Item = i64> {
         places.map(move |place| match self {
             Self::Even { first, step, .. } => first.saturating_add_unsigned(step.saturating_mul(place as u64)),
             Self::Listed(times) => times[place],

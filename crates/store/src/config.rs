@@ -43,6 +43,8 @@ pub struct EmbeddedConfig {
     /// Bytes of points and sketches in memory above which spans are written as blocks before their time. Appends wait at twice as
     /// many. Default 256 MiB.
     pub head_memory: u64,
+    /// Bytes of chunks that are kept decoded for the next read of them; 0 for none. Default 64 MiB.
+    pub cache_memory: u64,
     /// What time it is.
     pub clock: Clock,
 }
@@ -64,6 +66,7 @@ impl EmbeddedConfig {
             max_ahead: Duration::from_hours(24),
             grace: Duration::from_mins(5),
             head_memory: 256 << 20,
+            cache_memory: 64 << 20,
             clock: Clock::system(),
         }
     }

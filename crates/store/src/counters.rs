@@ -108,6 +108,7 @@ impl Inner {
         let state = self.state.read();
         let metas = || state.blocks.iter().map(|block| &block.meta);
         let last_cut = counters.last_cut.load(Ordering::Relaxed);
+        let cache = self.cache.stats();
         StoreStats {
             series,
             sketch_series,
@@ -146,6 +147,9 @@ impl Inner {
             corrupt_records: load(&counters.corrupt_records),
             orphan_points: load(&counters.orphan_points),
             corrupt_chunks: load(&counters.corrupt_chunks),
+            cache_bytes: cache.bytes,
+            cache_hits: cache.hits,
+            cache_misses: cache.misses,
         }
     }
 }

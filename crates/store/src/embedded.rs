@@ -17,6 +17,7 @@ use statline_series::{Batch, Event, Matcher, PathPattern, Step, TimeRange, Times
 use crate::append::Appender;
 use crate::backup::Backup;
 use crate::block::{Blocks, StoredBlock};
+use crate::cache::Cache;
 use crate::catalogue;
 use crate::check::is_store;
 use crate::config::EmbeddedConfig;
@@ -77,6 +78,8 @@ pub(crate) struct Inner {
     pub(crate) unreadable: Mutex<FxHashSet<u64>>,
     /// Blocks with damaged chunks, which are not merged.
     pub(crate) unmergeable: Mutex<FxHashSet<u64>>,
+    /// Chunks that were read of blocks.
+    pub(crate) cache: Cache,
     pub(crate) signal: Signal,
     pub(crate) counters: Counters,
     /// What the heads take in memory.

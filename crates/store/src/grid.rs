@@ -8,7 +8,7 @@ use statline_series::{Consolidation, Step, TimeRange, Timestamp, Values};
 
 use crate::points::Points;
 use crate::rollup::{Rollup, Rollups, align_down, for_each_slot};
-use crate::rollup_chunk::RollupColumns;
+use crate::rollup_chunk::Inside;
 use crate::schema::Rule;
 
 /// The grid of an answer of one series.
@@ -40,10 +40,11 @@ impl<'a> Slots<'a> {
         matches!(self.consolidation, Consolidation::Min | Consolidation::Max | Consolidation::Range)
     }
 
-    /// Whether so many values are enough for a slot to have one.
+    /// How many values are enough for a slot to have one.
     #[expect(clippy::cast_precision_loss, reason = "fewer than 2^53 slots")]
-    fn is_enough(&self, count: u64) -> bool {
-        self.width <= 1 || count as f64 >= self.rule.x_files_factor * self.width as f64
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a part of the slots, rounded up")]
+    fn enough(&self) -> u64 {
+        if self.width <= 1 { 1 } else { ((self.rule.x_files_factor * self.width as f64).ceil() as u64).max(1) }
     }
 
     fn finish(&self, values: Vec<f64>) -> Values {
@@ -63,13 +64,21 @@ impl<'a> Slots<'a> {
             return self.finish(values);
         }
         buckets.add_points(self, points);
-        let value_of = |bucket: Rollup| {
-            if bucket.count == 0 || !self.is_enough(bucket.count) {
-                return f64::NAN;
+        let (enough, width) = (self.enough(), self.width.max(1));
+        let value_or_none = |count: u64, value: f64| if count >= enough { value } else { f64::NAN };
+        #[expect(clippy::cast_precision_loss, reason = "fewer than 2^53 slots")]
+        let values = match self.consolidation {
+            // The common ones without a rollup for each slot.
+            Consolidation::Average => {
+                buckets.sums().map(|(count, sum)| value_or_none(count, sum / count as f64)).collect()
             }
-            bucket.value(self.consolidation, self.width.max(1)).unwrap_or(f64::NAN)
+            Consolidation::Sum => buckets.sums().map(|(count, sum)| value_or_none(count, sum)).collect(),
+            other => {
+                let value_of = |bucket: &Rollup| bucket.value(other, width).unwrap_or(f64::NAN);
+                buckets.rollups().map(|bucket| value_or_none(bucket.count, value_of(&bucket))).collect()
+            }
         };
-        self.finish(buckets.rollups().map(value_of).collect())
+        self.finish(values)
     }
 
     /// The values where a consolidation has to see them all; those that are rolled up have their mean to stand for them.
@@ -87,7 +96,7 @@ impl<'a> Slots<'a> {
         for of_bucket in of_slots.chunk_by(|left, right| place_of(left.0) == place_of(right.0)) {
             bucket.clear();
             bucket.extend(of_bucket.iter().map(|(_, value)| *value));
-            let is_enough = self.is_enough(bucket.len() as u64);
+            let is_enough = bucket.len() as u64 >= self.enough();
             if let Some(value) = values.get_mut(place_of(of_bucket[0].0)).filter(|_| is_enough) {
                 *value = self.consolidation.apply(&bucket);
             }
@@ -166,24 +175,21 @@ impl Buckets {
     }
 
     /// Adds rollups, each as a whole to the slot that its start is in.
-    pub(crate) fn add(&mut self, slots: &Slots<'_>, columns: &RollupColumns) {
+    pub(crate) fn add(&mut self, slots: &Slots<'_>, rollups: &Inside<'_>) {
         self.make(slots);
-        self.added += columns.len();
-        if let Some(first) = columns.first_on(slots.start, slots.step)
-            && self.extremes.is_empty()
-            && self.lasts.is_empty()
-        {
-            let (counts, sums) = columns.counts_and_sums();
+        self.added += rollups.len();
+        let mut places = Places::new(slots);
+        if !self.extremes.is_empty() || !self.lasts.is_empty() {
+            rollups.iter().for_each(|(start, rollup)| self.put(places.of(start), &rollup));
+        } else if let Some(first) = rollups.first_on(slots.start, slots.step) {
+            let (counts, sums) = rollups.counts_and_sums();
             let known = self.counts.iter_mut().zip(&mut self.sums).skip(first);
             for ((known_count, known_sum), (count, sum)) in known.zip(counts.iter().zip(sums)) {
                 *known_count += count;
                 *known_sum += sum;
             }
-            return;
-        }
-        let mut places = Places::new(slots);
-        for (start, rollup) in columns.iter() {
-            self.put(places.of(start), &rollup);
+        } else {
+            rollups.each_sum(|start, count, sum| self.put_sum(places.of(start), count, sum));
         }
     }
 
@@ -203,6 +209,13 @@ impl Buckets {
         }
     }
 
+    fn put_sum(&mut self, place: usize, count: u64, sum: f64) {
+        if let (Some(known_count), Some(known_sum)) = (self.counts.get_mut(place), self.sums.get_mut(place)) {
+            *known_count += count;
+            *known_sum += sum;
+        }
+    }
+
     fn put(&mut self, place: usize, rollup: &Rollup) {
         let Some(count) = self.counts.get_mut(place) else { return };
         *count += rollup.count;
@@ -213,6 +226,11 @@ impl Buckets {
         if let Some((at, last)) = self.lasts.get_mut(place).filter(|(at, _)| rollup.last_at >= *at) {
             (*at, *last) = (rollup.last_at, rollup.last);
         }
+    }
+
+    /// The count and the sum of each slot.
+    fn sums(&self) -> impl Iterator<Item = (u64, f64)> {
+        self.counts.iter().copied().zip(self.sums.iter().copied())
     }
 
     /// What has added up in each slot. What the consolidation does not ask for is anything.
@@ -250,7 +268,7 @@ pub(crate) fn irregular(points: &Points, rollups: &Rollups, span: TimeRange) -> 
 mod tests {
     use super::*;
     use crate::read::span_of;
-    use crate::rollup_chunk::{self, Columns};
+    use crate::rollup_chunk::{self, Columns, RollupColumns};
     use crate::schema::Policy;
 
     fn ms(millis: i64) -> Timestamp {
@@ -282,9 +300,8 @@ mod tests {
         let values = if slots.add_up() {
             if !rollups.is_empty() {
                 let bytes = rollup_chunk::encode(1, &rollups).unwrap();
-                let mut columns = RollupColumns::default();
-                columns.read(1, &bytes, (i64::MIN, i64::MAX), Columns::ALL).unwrap();
-                buckets.add(&slots, &columns);
+                let columns = RollupColumns::read(1, &bytes, Columns::ALL).unwrap();
+                buckets.add(&slots, &columns.inside((i64::MIN, i64::MAX)));
             }
             slots.of_buckets(&mut buckets, &points)
         } else {

@@ -23,6 +23,7 @@ mod backup;
 mod block;
 mod block_file;
 mod bytes;
+mod cache;
 mod catalogue;
 mod check;
 mod children;

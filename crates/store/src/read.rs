@@ -1,18 +1,19 @@
 //! A fetch: which series, what it will cost, where their points are, and the values on the grid that was asked for.
 
 use std::convert::Infallible;
-use std::num::NonZeroUsize;
 use std::ops::Range;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::thread;
 
+use rayon::prelude::*;
 use statline_series::{Consolidation, Kind, SeriesKey, Step, TimeRange, Timestamp, Values};
 
 use crate::block::{ChunkError, StoredBlock};
 use crate::bytes::Malformed;
+use crate::cache::Decoded;
 use crate::chunk;
 use crate::embedded::Inner;
-use crate::gather::Gathered;
+use crate::gather::{Chunk, Gathered};
 use crate::grid::{Buckets, Slots, irregular};
 use crate::head::{HeadColumn, read_column};
 use crate::index::Entry;
@@ -24,8 +25,8 @@ use crate::schema::{Policy, Rule};
 use crate::state::Sources;
 use crate::{Fetch, Fetched, Form, Limits, Resolution, Selection, SeriesId, SeriesInfo, StoreError};
 
-/// As many series as these are worth a thread of their own.
-const SERIES_A_THREAD: usize = 8;
+/// As many series are read by a core before it takes others.
+const SERIES_A_TURN: usize = 8;
 
 /// One series of an answer.
 pub(crate) struct Chosen<'a> {
@@ -59,7 +60,6 @@ pub(crate) type Grid = Option<Step>;
 struct Scratch {
     points: Points,
     rollups: Rollups,
-    columns: RollupColumns,
     buckets: Buckets,
     values: Vec<(i64, f64)>,
     /// Rollups that were read of the series.
@@ -102,30 +102,33 @@ impl Inner {
         let span = chosen.iter().map(|series| series.span).reduce(widest).unwrap_or(request.range);
         let sources = self.state.read().sources(&ids, span);
 
-        let touched = AtomicUsize::new(0);
-        let read = |places: Range<usize>| -> Result<Vec<Fetched>, StoreError> {
-            let mut scratch = Scratch::default();
-            let mut answer = Vec::with_capacity(places.len());
-            self.gather(&sources, &chosen, places, &mut |gathered, place| {
-                if cancelled.load(Ordering::Relaxed) {
-                    return Err(StoreError::Cancelled);
-                }
-                let series = &chosen[place];
-                let consolidation = request.consolidation.or(series.rule.method);
-                let consolidation = consolidation.unwrap_or(series.kind.default_consolidation());
-                let values =
-                    self.values_of(&sources, gathered, place, series, request.range, consolidation, &mut scratch)?;
-                let here = scratch.points.len() + scratch.rolled;
-                let all = touched.fetch_add(here, Ordering::Relaxed).saturating_add(here);
-                if all > request.limits.max_points {
-                    return Err(StoreError::TooManyPoints { wanted: all as u64, limit: request.limits.max_points });
-                }
-                answer.push(Fetched { key: series.key.clone(), kind: series.kind, values, consolidation });
-                Ok(())
-            })?;
-            Ok(answer)
+        let consolidation_of = |series: &Chosen<'_>| {
+            let chosen = request.consolidation.or(series.rule.method);
+            chosen.unwrap_or(series.kind.default_consolidation())
         };
-        in_parallel(chosen.len(), read)
+        let wanted = |series: &Chosen<'_>| columns_for(series.grid, consolidation_of(series));
+        let touched = AtomicUsize::new(0);
+        let read = |gathered: &Gathered<'_>, place: usize, scratch: &mut Scratch| -> Result<Fetched, StoreError> {
+            if cancelled.load(Ordering::Relaxed) {
+                return Err(StoreError::Cancelled);
+            }
+            let series = &chosen[place];
+            let consolidation = consolidation_of(series);
+            let values = self.values_of(&sources, gathered, place, series, request.range, consolidation, scratch)?;
+            let here = scratch.points.len() + scratch.rolled;
+            let all = touched.fetch_add(here, Ordering::Relaxed).saturating_add(here);
+            if all > request.limits.max_points {
+                return Err(StoreError::TooManyPoints { wanted: all as u64, limit: request.limits.max_points });
+            }
+            Ok(Fetched { key: series.key.clone(), kind: series.kind, values, consolidation })
+        };
+        let mut answer = Vec::with_capacity(chosen.len());
+        self.gather(&sources, &chosen, &wanted, &mut |gathered, places| {
+            let fetched = in_turns(places, |place, scratch| read(gathered, place, scratch));
+            answer.extend(fetched?);
+            Ok(())
+        })?;
+        Ok(answer)
     }
 
     /// The selected series that lived in a range, with the grid that `grid_of` gives their policy.
@@ -198,16 +201,16 @@ impl Inner {
         consolidation: Consolidation,
         scratch: &mut Scratch,
     ) -> Result<Values, StoreError> {
-        let Scratch { points, rollups, columns, buckets, values, rolled } = scratch;
+        let Scratch { points, rollups, buckets, values, rolled } = scratch;
         points.clear();
         rollups.clear();
         buckets.clear();
         *rolled = 0;
         let span = series.span;
         let failed = |error: Malformed, block: &StoredBlock| self.chunk_error(error.into(), &series.key, block.range());
-        for (block, bytes) in gathered.raw(place) {
+        for (block, chunk) in gathered.raw(place) {
             points
-                .overlay(|points| chunk::decode(series.id, bytes, span.from.millis(), span.until.millis(), points))
+                .overlay(|points| self.push_points(series, block, chunk, points))
                 .map_err(|error| failed(error, block))?;
         }
         for head in &sources.heads {
@@ -220,20 +223,31 @@ impl Inner {
         }
         let slots = series.grid.map(|step| Slots::new(range, step, series.rule, consolidation));
         let wanted = columns_for(series.grid, consolidation);
-        for (block, bytes) in gathered.rolled(place) {
+        for (block, chunk) in gathered.rolled(place) {
             // As they came they are told by the instants of their last points, which are in their slots.
             let begin_in = match (series.grid, block.meta.step) {
                 (None, Some(step)) => TimeRange::new(span.from.align_down(step), span.until),
                 _ => span,
             };
-            let begin_in = (begin_in.from.millis(), begin_in.until.millis());
-            columns.read(series.id, bytes, begin_in, wanted).map_err(|error| failed(error, block))?;
-            *rolled += columns.len();
+            let decoded;
+            let known = match chunk {
+                Chunk::Known(known) => known,
+                Chunk::Stored(bytes) => {
+                    let columns =
+                        RollupColumns::read(series.id, bytes, wanted).map_err(|error| failed(error, block))?;
+                    decoded = self.keep(block, series.id, Decoded::Rollups(columns));
+                    &*decoded
+                }
+            };
+            // A block of rollups has no chunks of points.
+            let Decoded::Rollups(columns) = known else { continue };
+            let inside = columns.inside((begin_in.from.millis(), begin_in.until.millis()));
+            *rolled += inside.len();
             match &slots {
-                Some(slots) if slots.add_up() => buckets.add(slots, columns),
+                Some(slots) if slots.add_up() => buckets.add(slots, &inside),
                 _ => {
                     let Ok(()) = rollups.join(|new| {
-                        columns.iter().for_each(|(start, rollup)| new.push(start, &rollup));
+                        inside.iter().for_each(|(start, rollup)| new.push(start, &rollup));
                         Ok::<_, Infallible>(())
                     });
                 }
@@ -244,6 +258,42 @@ impl Inner {
             Some(slots) if slots.add_up() => slots.of_buckets(buckets, points),
             Some(slots) => slots.of_all(points, rollups, values),
         })
+    }
+
+    /// Pushes the points of a chunk that an answer is made of. One that is read for the most part is kept decoded.
+    fn push_points(
+        &self,
+        series: &Chosen<'_>,
+        block: &StoredBlock,
+        chunk: Chunk<'_>,
+        points: &mut Points,
+    ) -> Result<(), Malformed> {
+        let (from, until) = (series.span.from.millis(), series.span.until.millis());
+        let bytes = match chunk {
+            Chunk::Known(Decoded::Points(known)) => {
+                known.push_to(points, from, until);
+                return Ok(());
+            }
+            // A block of points has no chunks of rollups.
+            Chunk::Known(Decoded::Rollups(_)) => return Ok(()),
+            Chunk::Stored(bytes) => bytes,
+        };
+        let opened = chunk::Opened::new(series.id, bytes)?;
+        let inside = opened.inside(from, until);
+        if 2 * inside.len() < opened.len() || !self.cache.is_on() {
+            return opened.push_to(points, inside);
+        }
+        let columns = opened.columns()?;
+        columns.push_to(points, from, until);
+        self.keep(block, series.id, Decoded::Points(columns));
+        Ok(())
+    }
+
+    /// Keeps a chunk for reads to come.
+    fn keep(&self, block: &StoredBlock, id: SeriesId, decoded: Decoded) -> Arc<Decoded> {
+        let decoded = Arc::new(decoded);
+        self.cache.insert(block.meta.id, id, Arc::clone(&decoded));
+        decoded
     }
 
     pub(crate) fn chunk_error(&self, error: ChunkError, series: &SeriesKey, range: TimeRange) -> StoreError {
@@ -277,27 +327,23 @@ fn slots_in(policy: &Policy, range: TimeRange, now: Timestamp) -> u64 {
     slots
 }
 
-/// Works on so many things, a part of them in each thread, and puts the answers together in their order.
-fn in_parallel<T: Send>(
-    count: usize,
-    work: impl Fn(Range<usize>) -> Result<Vec<T>, StoreError> + Sync,
+/// Works on series, some of them at a time on each core, and puts what comes of them in their order.
+fn in_turns<T: Send>(
+    places: Range<usize>,
+    work: impl Fn(usize, &mut Scratch) -> Result<T, StoreError> + Sync,
 ) -> Result<Vec<T>, StoreError> {
-    let threads = thread::available_parallelism().map_or(1, NonZeroUsize::get).min(count / SERIES_A_THREAD);
-    if threads < 2 {
-        return work(0..count);
+    let work_on = |places: Range<usize>| {
+        let mut scratch = Scratch::default();
+        places.map(|place| work(place, &mut scratch)).collect::<Result<Vec<T>, _>>()
+    };
+    if places.len() < 2 * SERIES_A_TURN {
+        return work_on(places);
     }
-    let part = count.div_ceil(threads);
-    let work = &work;
-    thread::scope(|scope| {
-        let others = (1..threads)
-            .map(|number| scope.spawn(move || work((number * part).min(count)..((number + 1) * part).min(count))));
-        let others: Vec<_> = others.collect();
-        let mut answer = work(0..part)?;
-        for other in others {
-            answer.extend(other.join().map_err(|_| StoreError::Panicked("read points"))??);
-        }
-        Ok(answer)
-    })
+    let end = places.end;
+    let turns: Vec<Range<usize>> =
+        places.step_by(SERIES_A_TURN).map(|start| start..(start + SERIES_A_TURN).min(end)).collect();
+    let answers = turns.into_par_iter().with_max_len(1).map(work_on).collect::<Result<Vec<_>, _>>()?;
+    Ok(answers.into_iter().flatten().collect())
 }
 
 fn columns_for(grid: Grid, consolidation: Consolidation) -> Columns {

@@ -13,6 +13,7 @@ use statline_series::{Step, TimeRange, Timestamp};
 
 use crate::append::Appender;
 use crate::block::{Blocks, StoredBlock};
+use crate::cache::Cache;
 use crate::catalogue::{self, Catalogue, Event};
 use crate::config::EmbeddedConfig;
 use crate::counters::Counters;
@@ -119,6 +120,7 @@ pub(crate) fn open(config: EmbeddedConfig) -> Result<Inner, StoreError> {
         index: RwLock::new(known.index),
         events: RwLock::new(events),
         blocks: RwLock::new(Some(Arc::new(blocks))),
+        cache: Cache::new(config.cache_memory),
         signal: Signal::default(),
         counters,
         closed: AtomicBool::new(false),

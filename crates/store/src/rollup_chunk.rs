@@ -101,82 +101,108 @@ fn put_column<T: Bits>(out: &mut Vec<u8>, column: &[T], sums: Option<&[T]>) -> R
     Ok(())
 }
 
-/// The columns of a chunk as a read takes them, to be filled again with those of the next one.
-#[derive(Debug, Default)]
+/// The columns of a chunk as a read takes them. Those of which there are none were not asked for, or are the same as the
+/// sums.
+#[derive(Debug)]
 pub(crate) struct RollupColumns {
-    times: Option<Times>,
+    times: Times,
     counts: Vec<u64>,
     sums: Vec<f64>,
     mins: Vec<f64>,
     maxs: Vec<f64>,
     lasts: Vec<f64>,
     offsets: Vec<u64>,
-    /// Those that are in the range.
-    inside: Range<usize>,
+    /// Which of them were asked for.
+    has: Columns,
 }
 
 impl RollupColumns {
-    /// Takes the rollups of a chunk whose slots begin from `from` up to but not including `until`. After an error there are
-    /// none.
-    pub(crate) fn read(
-        &mut self,
-        id: SeriesId,
-        bytes: &[u8],
-        (from, until): (i64, i64),
-        wanted: Columns,
-    ) -> Result<(), Malformed> {
-        (self.inside, self.times) = (0..0, None);
+    /// Those of a chunk.
+    pub(crate) fn read(id: SeriesId, bytes: &[u8], wanted: Columns) -> Result<Self, Malformed> {
         let (mut reader, count) = chunk::open(id, bytes, &[VERSION])?;
-        let times = Times::decode(&mut reader, count)?;
-        let begin = times.first_from(from);
-        let end = times.first_from(until).max(begin);
-        if begin == end {
-            return Ok(());
-        }
-        take_column(&mut reader, count, true, None, &mut self.counts)?;
-        // The sums are what other columns may be the same as.
-        take_column(&mut reader, count, true, None, &mut self.sums)?;
-        take_column(&mut reader, count, wanted.extremes, Some(&self.sums), &mut self.mins)?;
-        take_column(&mut reader, count, wanted.extremes, Some(&self.sums), &mut self.maxs)?;
-        take_column(&mut reader, count, wanted.lasts, Some(&self.sums), &mut self.lasts)?;
-        take_column(&mut reader, count, wanted.lasts, None, &mut self.offsets)?;
-        if !reader.is_empty() {
-            return Err(Malformed("it goes on after its end"));
-        }
-        self.inside = begin..end;
-        self.times = Some(times);
-        Ok(())
+        let columns = Self {
+            times: Times::decode(&mut reader, count)?,
+            counts: take_column(&mut reader, count, true, false)?,
+            sums: take_column(&mut reader, count, true, false)?,
+            mins: take_column(&mut reader, count, wanted.extremes, true)?,
+            maxs: take_column(&mut reader, count, wanted.extremes, true)?,
+            lasts: take_column(&mut reader, count, wanted.lasts, true)?,
+            offsets: take_column(&mut reader, count, wanted.lasts, false)?,
+            has: wanted,
+        };
+        if reader.is_empty() { Ok(columns) } else { Err(Malformed("it goes on after its end")) }
     }
 
+    /// Whether a read that needs these finds them.
+    pub(crate) const fn has(&self, wanted: Columns) -> bool {
+        (self.has.extremes || !wanted.extremes) && (self.has.lasts || !wanted.lasts)
+    }
+
+    /// What they take in memory.
+    pub(crate) fn bytes(&self) -> u64 {
+        let numbers = self.counts.capacity() + self.offsets.capacity();
+        let values = [&self.sums, &self.mins, &self.maxs, &self.lasts].map(Vec::capacity);
+        self.times.bytes() + 8 * (numbers + values.iter().sum::<usize>()) as u64
+    }
+
+    /// Those whose slots begin from `from` up to but not including `until`.
+    pub(crate) fn inside(&self, (from, until): (i64, i64)) -> Inside<'_> {
+        Inside { columns: self, places: self.times.inside(from, until) }
+    }
+}
+
+/// Some rollups of a chunk.
+pub(crate) struct Inside<'a> {
+    columns: &'a RollupColumns,
+    places: Range<usize>,
+}
+
+impl Inside<'_> {
     /// The place of the first one among slots of a step from `start` on, when each has the next slot to itself.
     pub(crate) fn first_on(&self, start: Timestamp, step: Step) -> Option<usize> {
-        let first =
-            self.times.as_ref()?.evenly(step)?.checked_add(step.millis().checked_mul(self.inside.start as i64)?)?;
+        let before = step.millis().checked_mul(i64::try_from(self.places.start).ok()?)?;
+        let first = self.columns.times.evenly(step)?.checked_add(before)?;
         let distance = first.checked_sub(start.millis())?;
         if distance % step.millis() == 0 { usize::try_from(distance / step.millis()).ok() } else { None }
     }
 
     pub(crate) fn counts_and_sums(&self) -> (&[u64], &[f64]) {
-        (&self.counts[self.inside.clone()], &self.sums[self.inside.clone()])
+        (&self.columns.counts[self.places.clone()], &self.columns.sums[self.places.clone()])
+    }
+
+    /// Visits the start, the count and the sum of each, in order.
+    pub(crate) fn each_sum(&self, mut visit: impl FnMut(i64, u64, f64)) {
+        let (counts, sums) = self.counts_and_sums();
+        let sums = counts.iter().zip(sums);
+        match self.columns.times.listed() {
+            Some(starts) => {
+                let starts = &starts[self.places.clone()];
+                starts.iter().zip(sums).for_each(|(start, (count, sum))| visit(*start, *count, *sum));
+            }
+            None => {
+                let starts = self.columns.times.iter(self.places.clone());
+                starts.zip(sums).for_each(|(start, (count, sum))| visit(start, *count, *sum));
+            }
+        }
     }
 
     /// How many there are.
     pub(crate) fn len(&self) -> usize {
-        self.inside.len()
+        self.places.len()
     }
 
     /// The starts of slots and their rollups, in order. Columns that were not asked for hold anything.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (i64, Rollup)> {
-        let or_sum = |column: &[f64], place: usize| column.get(place).copied().unwrap_or(self.sums[place]);
-        let times = self.times.iter().flat_map(|times| times.iter(self.inside.clone()));
-        times.zip(self.inside.clone()).map(move |(start, place)| {
+        let RollupColumns { times, counts, sums, mins, maxs, lasts, offsets, .. } = self.columns;
+        let or_sum = |column: &[f64], place: usize| column.get(place).copied().unwrap_or(sums[place]);
+        times.iter(self.places.clone()).zip(self.places.clone()).map(move |(start, place)| {
             let rollup = Rollup {
-                count: self.counts[place],
-                sum: self.sums[place],
-                min: or_sum(&self.mins, place),
-                max: or_sum(&self.maxs, place),
-                last: or_sum(&self.lasts, place),
-                last_at: start.saturating_add_unsigned(self.offsets.get(place).copied().unwrap_or(0)),
+                count: counts[place],
+                sum: sums[place],
+                min: or_sum(mins, place),
+                max: or_sum(maxs, place),
+                last: or_sum(lasts, place),
+                last_at: start.saturating_add_unsigned(offsets.get(place).copied().unwrap_or(0)),
             };
             (start, rollup)
         })
@@ -192,38 +218,34 @@ pub(crate) fn decode(
     wanted: Columns,
     out: &mut Rollups,
 ) -> Result<(), Malformed> {
-    let mut columns = RollupColumns::default();
-    columns.read(id, bytes, range, wanted)?;
-    columns.iter().for_each(|(start, rollup)| out.push(start, &rollup));
+    let columns = RollupColumns::read(id, bytes, wanted)?;
+    columns.inside(range).iter().for_each(|(start, rollup)| out.push(start, &rollup));
     Ok(())
 }
 
-/// Puts a column in the place of another, or none when it is not wanted.
+/// A column, or none when it is not wanted. One that may be the same as the sums is none then.
 fn take_column<T: Bits>(
     reader: &mut Reader<'_>,
     count: usize,
     wanted: bool,
-    sums: Option<&[T]>,
-    out: &mut Vec<T>,
-) -> Result<(), Malformed> {
+    may_be_sums: bool,
+) -> Result<Vec<T>, Malformed> {
     let layout = reader.u8()?;
     let length = reader.length()?;
     let bytes = reader.take(length)?;
-    out.clear();
     if !wanted {
-        return Ok(());
+        return Ok(Vec::new());
     }
-    match (layout, sums) {
-        (SAME, _) if bytes.len() == 8 => out.resize(count, T::from_bits(Reader::new(bytes).u64()?)),
-        (PCO, _) => chunk::decompress_into(bytes, count, out)?,
-        (PLAIN, _) if bytes.len() == count * 8 => {
+    match layout {
+        SAME if bytes.len() == 8 => Ok(vec![T::from_bits(Reader::new(bytes).u64()?); count]),
+        PCO => chunk::decompress(bytes, count),
+        PLAIN if bytes.len() == count * 8 => {
             let (numbers, _) = bytes.as_chunks::<8>();
-            out.extend(numbers.iter().map(|number| T::from_bits(u64::from_le_bytes(*number))));
+            Ok(numbers.iter().map(|number| T::from_bits(u64::from_le_bytes(*number))).collect())
         }
-        (AS_SUMS, Some(sums)) if bytes.is_empty() => out.extend_from_slice(sums),
-        _ => return Err(Malformed("the layout of a column is unknown")),
+        AS_SUMS if may_be_sums && bytes.is_empty() => Ok(Vec::new()),
+        _ => Err(Malformed("the layout of a column is unknown")),
     }
-    Ok(())
 }
 
 #[cfg(test)]

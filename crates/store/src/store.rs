@@ -345,4 +345,10 @@ pub struct StoreStats {
     pub orphan_points: u64,
     /// Reads of a chunk that failed its checks.
     pub corrupt_chunks: u64,
+    /// Bytes of chunks that are kept decoded.
+    pub cache_bytes: u64,
+    /// Reads of a chunk that found it decoded.
+    pub cache_hits: u64,
+    /// Reads of a chunk that did not.
+    pub cache_misses: u64,
 }

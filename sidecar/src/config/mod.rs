@@ -367,6 +367,8 @@ pub struct Store {
     pub event_memory: u64,
     /// The most memory for points that are not in a block yet, in bytes.
     pub head_memory: u64,
+    /// The memory for chunks that are kept decoded for the next read of them, in bytes; 0 for none.
+    pub cache_memory: u64,
     /// The directory that a running daemon writes backups into; without one it makes none.
     pub backup_path: PathBuf,
 }
@@ -387,6 +389,7 @@ impl Default for Store {
             max_events: embedded.max_events,
             event_memory: embedded.event_memory,
             head_memory: embedded.head_memory,
+            cache_memory: embedded.cache_memory,
             backup_path: PathBuf::new(),
         }
     }

@@ -24,6 +24,7 @@ impl Store {
         embedded.max_events = self.max_events;
         embedded.event_memory = self.event_memory;
         embedded.head_memory = self.head_memory;
+        embedded.cache_memory = self.cache_memory;
         Ok(embedded)
     }
 

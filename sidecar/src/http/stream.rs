@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use futures::stream::{self, Stream, StreamExt};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::spawn_blocking;
 
 use crate::engine::QueryError;
@@ -40,7 +40,7 @@ pub async fn body(
         }));
     };
     let cores = thread::available_parallelism().map_or(1, NonZeroUsize::get);
-    let pieces = stream::iter([first, second].into_iter().chain(jobs)).map(spawn_blocking).buffered(cores);
+    let pieces = stream::iter([first, second].into_iter().chain(jobs)).map(on_a_core).buffered(cores);
     let finished = pieces.map(move |piece| match &mut finish {
         Some(finish) => piece.map(finish),
         None => piece,
@@ -48,6 +48,16 @@ pub async fn body(
     let (sender, receiver) = mpsc::channel(1);
     tokio::spawn(send(finished, sender, patience));
     Ok(Body::from_stream(received(receiver)))
+}
+
+/// Has a piece written by one of the threads that are for arithmetic.
+fn on_a_core(job: Job) -> oneshot::Receiver<Vec<u8>> {
+    let (sender, receiver) = oneshot::channel();
+    rayon::spawn(move || {
+        // Nobody may wait for it any more.
+        let _ = sender.send(job());
+    });
+    receiver
 }
 
 /// What is said after the last piece; an answer that ends without it was cut off.

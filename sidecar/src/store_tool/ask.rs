@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs}
 use std::path::Path;
 use std::time::Duration;
 
-use super::{BackupArgs, Outcome};
+use super::{BackupArgs, Outcome, own_tls};
 use crate::backups::{Made, check_name};
 use crate::config::Config;
 
@@ -34,9 +34,10 @@ pub fn for_backup(config: &Config, args: &BackupArgs, target: &Path) -> Outcome<
     })?;
     let path = format!("/api/v1/backup?name={}", check_name(name)?);
     let token = args.token.as_deref().unwrap_or_else(|| config.http.token.reveal());
-    if args.address.is_none() && !config.http.tls_key.as_os_str().is_empty() {
+    if !config.http.tls_client_ca.as_os_str().is_empty() {
         return Err(format!(
-            "a daemon has {store} open, and its HTTP API speaks TLS, which this command does not; have it POST {path}, by curl for one"
+            "a daemon has {store} open, and it wants a certificate of whoever asks (http.tls_client_ca), which this command has not; \
+             have it POST {path}, by curl for one"
         )
         .into());
     }
@@ -44,8 +45,9 @@ pub fn for_backup(config: &Config, args: &BackupArgs, target: &Path) -> Outcome<
         Some(address) => address.to_socket_addrs()?.next().ok_or("--address names no host")?,
         None => reachable(config.http.listen),
     };
-    let (status, body) =
-        post(address, &path, token).map_err(|error| format!("the daemon at {address} did not answer: {error}"))?;
+    let certificate = Some(config.http.tls_certificate.as_path()).filter(|path| !path.as_os_str().is_empty());
+    let (status, body) = post(address, certificate, &path, token)
+        .map_err(|error| format!("the daemon at {address} did not answer: {error}"))?;
     if status != 200 {
         return Err(format!("the daemon at {address} answered {status}: {}", body.trim_end()).into());
     }
@@ -66,12 +68,22 @@ fn reachable(listen: SocketAddr) -> SocketAddr {
     SocketAddr::new(address, listen.port())
 }
 
-/// One request of HTTP/1.0, whose answer ends with the connection. The status and the body.
-fn post(address: SocketAddr, path: &str, token: &str) -> io::Result<(u16, String)> {
-    let mut stream = TcpStream::connect_timeout(&address, CONNECT)?;
+/// One request, over TLS when there is a certificate that the daemon has to have. The status and the body.
+fn post(address: SocketAddr, certificate: Option<&Path>, path: &str, token: &str) -> io::Result<(u16, String)> {
+    let stream = TcpStream::connect_timeout(&address, CONNECT)?;
     let authorization = if token.is_empty() { String::new() } else { format!("Authorization: Bearer {token}\r\n") };
     let kind = "Content-Type: application/x-www-form-urlencoded";
-    write!(stream, "POST {path} HTTP/1.0\r\nHost: {address}\r\n{authorization}{kind}\r\nContent-Length: 0\r\n\r\n")?;
+    let request =
+        format!("POST {path} HTTP/1.0\r\nHost: {address}\r\n{authorization}{kind}\r\nContent-Length: 0\r\n\r\n");
+    match certificate {
+        Some(certificate) => exchange(own_tls::over(stream, certificate)?, &request),
+        None => exchange(stream, &request),
+    }
+}
+
+/// Sends a request of HTTP/1.0, whose answer ends with the connection.
+fn exchange(mut stream: impl Read + Write, request: &str) -> io::Result<(u16, String)> {
+    stream.write_all(request.as_bytes())?;
     let mut answer = String::new();
     stream.take(MAX_ANSWER_BYTES).read_to_string(&mut answer)?;
     let parsed = answer.split_once("\r\n\r\n").and_then(|(head, body)| {

@@ -7,6 +7,7 @@ mod ask;
 pub mod export;
 pub mod import;
 mod line;
+mod own_tls;
 mod table;
 
 use std::error::Error;

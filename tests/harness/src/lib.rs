@@ -7,14 +7,17 @@
 //! * [`statlined`]: the sidecar
 //! * [`plugin`]: what Grafana would send to the plugin
 //! * [`http`]: asking the HTTP API
+//! * [`authority`]: certificates
 //! * [`program`]: finding binaries, and processes that end with their handle
 
+pub mod authority;
 pub mod http;
 pub mod plugin;
 pub mod postgres;
 pub mod program;
 pub mod statlined;
 
+pub use authority::Authority;
 pub use postgres::Postgres;
 pub use program::HarnessError;
 pub use statlined::Statlined;

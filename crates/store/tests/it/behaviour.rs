@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use statline_series::{Anchor, Batch, Consolidation, Kind, MatchOp, Matcher, PathPattern, TimeRange};
-use statline_store::{EmbeddedConfig, EmbeddedStore, Refused, Resolution, Selection, Store, StoreError};
+use statline_store::{EmbeddedConfig, EmbeddedStore, Fetch, Refused, Resolution, Selection, Store, StoreError};
 
 use crate::support::*;
 
@@ -49,6 +49,66 @@ async fn late_points_and_rewrites_win_over_what_was_cut() {
     assert_eq!(raw(&store, "b").await, [(START, 9.0)]);
     drop(store);
     assert_eq!(raw(&open(directory.path(), START + 5 * HOUR), "a").await, expected);
+}
+
+#[tokio::test]
+async fn what_is_read_again_is_known_and_what_came_later_is_seen() {
+    let directory = tempfile::tempdir().unwrap();
+    let (base, hand) = config(directory.path(), START + HOUR);
+    let base = EmbeddedConfig { schemas: schemas("10s:1d,1m:10d"), grace: Duration::ZERO, background: false, ..base };
+    let store = EmbeddedStore::open(base).unwrap();
+    let tick = |tick: i64| (START + tick * 10_000, tick as f64);
+    let mut expected: Vec<(i64, f64)> = (0..100).map(tick).collect();
+    store.append(batch(expected.iter().map(|(time, value)| ("a", *time, *value)))).await.unwrap();
+    store.cut_all().unwrap();
+    let found = |store: &EmbeddedStore| (store.stats().cache_hits, store.stats().cache_misses);
+    for hits in 0..3 {
+        assert_eq!(raw(&store, "a").await, expected);
+        assert_eq!(found(&store), (hits, 1));
+    }
+    assert!(store.stats().cache_bytes > 100 * 8);
+    // A part of it is in what is known.
+    let part = fetch_raw(&store, "a", range(START + 25_000, START + 60_000)).await.unwrap();
+    assert_eq!(part[0].values.values(), [3.0, 4.0, 5.0]);
+    assert_eq!(found(&store), (3, 1));
+    // A late point lies in a block of its own.
+    expected[50].1 = -1.0;
+    store.append(batch([("a", expected[50].0, -1.0)])).await.unwrap();
+    store.cut_all().unwrap();
+    assert_eq!(raw(&store, "a").await, expected);
+    assert_eq!(found(&store), (4, 2));
+    // Rolled up, it is another block, of which other columns are asked for by and by.
+    hand.store(START + 2 * 24 * HOUR, Ordering::SeqCst);
+    store.maintain().unwrap();
+    let misses = store.stats().cache_misses;
+    for (consolidation, first, more) in [
+        (Consolidation::Average, 2.5, 1),
+        (Consolidation::Sum, 15.0, 0),
+        (Consolidation::Max, 5.0, 1),
+        (Consolidation::Min, 0.0, 0),
+        (Consolidation::Last, 5.0, 1),
+    ] {
+        let before = store.stats().cache_misses;
+        let asked = request(path("a"), range(START, START + 60_000), Resolution::Native);
+        let asked = Fetch { consolidation: Some(consolidation), ..asked };
+        assert_eq!(store.fetch(&asked).await.unwrap()[0].values.values(), [first], "{consolidation}");
+        assert_eq!(store.stats().cache_misses - before, more, "{consolidation}");
+    }
+    assert_eq!(store.stats().cache_misses, misses + 3);
+}
+
+#[tokio::test]
+async fn a_narrow_read_of_a_long_chunk_keeps_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path(), START + HOUR);
+    store.append(batch((0..300).map(|tick| ("a", START + tick * 10_000, tick as f64)))).await.unwrap();
+    store.cut_all().unwrap();
+    for _ in 0..2 {
+        let part = fetch_raw(&store, "a", range(START, START + 60_000)).await.unwrap();
+        assert_eq!(part[0].values.values(), [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]);
+    }
+    let stats = store.stats();
+    assert_eq!((stats.cache_bytes, stats.cache_hits, stats.cache_misses), (0, 0, 2));
 }
 
 #[tokio::test]

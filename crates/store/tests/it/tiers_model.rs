@@ -123,6 +123,8 @@ fn open(directory: &Path, now: i64, number: usize) -> (EmbeddedStore, Arc<Atomic
         grace: std::time::Duration::ZERO,
         background: false,
         head_memory: 1 << 30,
+        // None, too little for all, enough.
+        cache_memory: [0, 6000, 64 << 20][number % 3],
         ..config
     };
     (EmbeddedStore::open(config).unwrap(), hand)
