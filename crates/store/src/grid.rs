@@ -68,9 +68,9 @@ impl<'a> Slots<'a> {
         let value_or_none = |count: u64, value: f64| if count >= enough { value } else { f64::NAN };
         #[expect(clippy::cast_precision_loss, reason = "fewer than 2^53 slots")]
         let values = match self.consolidation {
-            // The common ones without a rollup for each slot.
+            // The common ones, without a rollup for each slot. A signed count is made a value of in one step.
             Consolidation::Average => {
-                buckets.sums().map(|(count, sum)| value_or_none(count, sum / count as f64)).collect()
+                buckets.sums().map(|(count, sum)| value_or_none(count, sum / count.cast_signed() as f64)).collect()
             }
             Consolidation::Sum => buckets.sums().map(|(count, sum)| value_or_none(count, sum)).collect(),
             other => {
@@ -122,6 +122,7 @@ impl Places {
     }
 
     /// The place of the slot that an instant is in; one that is before all slots has a place after all of them.
+    #[inline]
     fn of(&mut self, time: i64) -> usize {
         if time >= self.until && time - self.until < self.step {
             (self.from, self.until) = (self.until, self.until.saturating_add(self.step));
