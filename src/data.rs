@@ -1,5 +1,7 @@
 //! A query's way to its answer.
 
+use std::collections::BTreeMap;
+
 use grafana_plugin::{DataQuery, Frame, QueryError, RequestContext};
 use statline_flight::action::{Events, Span};
 use statline_flight::ticket::GraphiteQuery;
@@ -37,6 +39,7 @@ async fn graphite(
         until: Timestamp::from_millis(query.time_range.to_ms),
         max_data_points: u32::try_from(query.max_data_points).ok().filter(|points| *points > 0),
         timezone: Some(timezone).filter(|zone| !zone.is_empty()),
+        template: BTreeMap::new(),
     };
     let rows = client.query(statline_flight::Query::Graphite(asked)).await.map_err(|error| to_query_error(&error))?;
     Ok(frame::series(&rows, Some(&target)))

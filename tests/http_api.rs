@@ -246,7 +246,7 @@ async fn a_ticket_of_plain_json_is_answered() {
     let mut client = FlightClient::new(channel);
     let ticket = |target: &str| Ticket {
         ticket: json!({
-            "version": 1, "type": "graphite", "target": target,
+            "version": 1, "type": "graphite", "target": target, "template": { "of": "site" },
             "from": (house.start - 1) * 1000, "until": (house.start + 60) * 1000,
         })
         .to_string()
@@ -266,6 +266,10 @@ async fn a_ticket_of_plain_json_is_answered() {
         (values.value(0), values.value(values.len() - 1), values.null_count()),
         (100.0, 101.0, values.len() - 2)
     );
+
+    let of_template: Vec<RecordBatch> =
+        client.do_get(ticket("template($of.b)")).await.unwrap().try_collect().await.unwrap();
+    assert_eq!(of_template[0].column(0).as_string::<i32>().iter().flatten().collect::<Vec<_>>(), ["site.b"]);
 
     let none: Vec<RecordBatch> = client.do_get(ticket("no.such.series")).await.unwrap().try_collect().await.unwrap();
     assert_eq!(none.iter().map(RecordBatch::num_rows).sum::<usize>(), 0);

@@ -61,7 +61,7 @@ impl Flight {
             max_data_points: query.max_data_points.filter(|points| *points > 0).map(|points| points as usize),
             x_files_factor: 0.0,
             compat: None,
-            template: std::collections::BTreeMap::new(),
+            template: query.template,
         };
         to_batches(self.engine.graphite(&query.target, &window).await?).await
     }

@@ -18,7 +18,6 @@ mod carbon;
 mod clock;
 mod config;
 mod console;
-mod cores;
 mod daemon;
 mod engine;
 mod flight;
@@ -116,7 +115,6 @@ fn serve(config: Config) -> Result<(), Box<dyn std::error::Error>> {
     // The threads that receive are started by this one, which is not among those.
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().on_thread_start(yield_to_receivers).build()?;
-    cores::start(yield_to_receivers)?;
     let outcome = runtime.block_on(daemon::run(config, inherited));
     // An evaluation that nobody waits for any more must not hold up the exit.
     runtime.shutdown_timeout(Duration::from_millis(100));

@@ -1,5 +1,6 @@
 //! `statlined query`: a target's series in the terminal, as a table with a sparkline each.
 
+use std::collections::BTreeMap;
 use std::io::{self, IsTerminal, Write};
 
 use clap::Args;
@@ -78,6 +79,7 @@ async fn ask(args: &QueryArgs) -> Result<Vec<SeriesRow>, Box<dyn std::error::Err
         until,
         max_data_points: None,
         timezone: Some(args.timezone.clone()),
+        template: BTreeMap::new(),
     };
     Ok(client.query(Query::Graphite(query)).await?)
 }

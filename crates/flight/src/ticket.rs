@@ -5,6 +5,8 @@
 //!  "max_data_points":800,"timezone":"Europe/Berlin"}
 //! ```
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use statline_series::Timestamp;
@@ -57,6 +59,9 @@ pub struct GraphiteQuery {
     /// An IANA time zone for functions that align to days; absent: UTC.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timezone: Option<String>,
+    /// What parameters of `template(…)` stand for, by name, over what the target says.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub template: BTreeMap<String, String>,
 }
 
 /// A Graphite target to be followed.
@@ -118,12 +123,19 @@ mod tests {
             until: Timestamp::from_seconds(2),
             max_data_points: Some(3),
             timezone: None,
+            template: BTreeMap::new(),
         }));
         assert_eq!(
             ticket.encode(),
             r#"{"version":1,"type":"graphite","target":"a.*","from":1000,"until":2000,"max_data_points":3}"#
         );
         assert_eq!(Ticket::decode(&ticket.encode()).unwrap(), ticket);
+
+        let full = r#"{"version":1,"type":"graphite","target":"template($x)","from":1000,"until":2000,"timezone":"UTC","template":{"x":"a"}}"#;
+        let ticket = Ticket::decode(full.as_bytes()).unwrap();
+        assert_eq!(ticket.encode(), full);
+        let Query::Graphite(query) = ticket.into_query() else { panic!("a graphite query") };
+        assert_eq!(query.template["x"], "a");
     }
 
     #[test]

@@ -24,12 +24,12 @@ pub(crate) fn map<T: Sync, R: Send>(things: &[T], values: usize, work: impl Fn(&
 
 /// Works on things, a few at a time on each core, so that one that is kept from work does not hold up the others.
 fn in_turns<T: Send>(things: &mut [T], values: usize, work: impl Fn(&mut [T]) + Sync + Send) {
-    if values < VALUES_OF_ONE_CORE || things.len() < 2 {
+    if values < VALUES_OF_ONE_CORE || things.len() < 2 || statline_cores::count() < 2 {
         return work(things);
     }
     let each = values / things.len();
-    let turns = things.par_chunks_mut((VALUES_A_TURN / each.max(1)).max(1));
-    turns.with_max_len(1).for_each(work);
+    let of_a_turn = (VALUES_A_TURN / each.max(1)).max(1);
+    statline_cores::share(|| things.par_chunks_mut(of_a_turn).with_max_len(1).for_each(work));
 }
 
 #[cfg(test)]

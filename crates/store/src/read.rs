@@ -336,13 +336,14 @@ fn in_turns<T: Send>(
         let mut scratch = Scratch::default();
         places.map(|place| work(place, &mut scratch)).collect::<Result<Vec<T>, _>>()
     };
-    if places.len() < 2 * SERIES_A_TURN {
+    if places.len() < 2 * SERIES_A_TURN || statline_cores::count() < 2 {
         return work_on(places);
     }
     let end = places.end;
     let turns: Vec<Range<usize>> =
         places.step_by(SERIES_A_TURN).map(|start| start..(start + SERIES_A_TURN).min(end)).collect();
-    let answers = turns.into_par_iter().with_max_len(1).map(work_on).collect::<Result<Vec<_>, _>>()?;
+    let answers =
+        statline_cores::share(|| turns.into_par_iter().with_max_len(1).map(work_on).collect::<Result<Vec<_>, _>>())?;
     Ok(answers.into_iter().flatten().collect())
 }
 

@@ -53,7 +53,7 @@ pub async fn body(
 /// Has a piece written by one of the threads that are for arithmetic.
 fn on_a_core(job: Job) -> oneshot::Receiver<Vec<u8>> {
     let (sender, receiver) = oneshot::channel();
-    rayon::spawn(move || {
+    statline_cores::spawn(move || {
         // Nobody may wait for it any more.
         let _ = sender.send(job());
     });

@@ -89,8 +89,13 @@ fn target() -> impl Strategy<Value = String> {
     leaf.prop_recursive(4, 24, 4, |inner| call(&inner.boxed()))
 }
 
+/// How often it is tried: `PROPTEST_CASES`, or more often than proptest's own number, as there are so many functions.
+fn cases() -> ProptestConfig {
+    ProptestConfig { cases: ProptestConfig::default().cases.max(1500), ..ProptestConfig::default() }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1500))]
+    #![proptest_config(cases())]
 
     #[test]
     fn nothing_panics_and_every_answer_holds_together(
