@@ -192,7 +192,10 @@ proptest! {
     ) {
         let query = query.join("&");
         let Ok(options) = Options::read(&Params::of(&query)) else { return Ok(()) };
-        prop_assume!(options.width * options.height <= 250_000);
+        // Larger ones take too long to be tried often.
+        if options.width * options.height > 250_000 {
+            return Ok(());
+        }
         match (png(&list, &options, &never), svg(&list, &options, &never)) {
             (Ok(png), Ok(svg)) => {
                 let (width, seen) = pixels(&png);
