@@ -181,7 +181,8 @@ fn linear_regression(call: &mut Call<'_>) -> Outcome {
         return Err(call.unusable("startSourceAt has to be before endSourceAt"));
     }
     let series = call.series(0);
-    let sources = if source == *call.context { series.clone() } else { call.series_over(0, &source)? };
+    let is_the_same = source == *call.context && !call.context.as_graphite_web();
+    let sources = if is_the_same { series.clone() } else { call.series_over(0, &source)? };
     // graphite-web takes the clocks of the query's zone for UTC's where it shows the window's ends.
     let shown = |given: Option<Timestamp>, end: Timestamp| {
         let wrong_zone = given.is_none() && call.context.as_graphite_web();

@@ -148,6 +148,9 @@ fn area_between(call: &mut Call<'_>) -> Outcome {
 
 fn stacked(call: &mut Call<'_>) -> Outcome {
     let stack = call.arguments.text(1).unwrap_or(NAMELESS_STACK).to_owned();
+    if call.context.as_graphite_web() {
+        return Ok(stacked_by_place(call, &stack));
+    }
     let mut top = call.stack(&stack);
     let mut series = call.series(0);
     for one in &mut series {
@@ -165,17 +168,39 @@ fn stacked(call: &mut Call<'_>) -> Outcome {
             new_top.set_values(new_top.values().iter().copied().chain(rest).collect());
         }
         top = Some(new_top);
-        one.options.insert("stacked", "true".to_owned());
-        if stack == NAMELESS_STACK {
-            one.note("stacked", NAMELESS_STACK);
-            one.name = format!("stacked({})", one.name);
-        }
-        one.path_expression.clone_from(&one.name);
+        note_stacked(one, &stack);
     }
     if let Some(top) = top {
         call.set_stack(&stack, top);
     }
     Ok(series)
+}
+
+fn note_stacked(one: &mut Series, stack: &str) {
+    one.options.insert("stacked", "true".to_owned());
+    if stack == NAMELESS_STACK {
+        one.note("stacked", NAMELESS_STACK);
+        one.name = format!("stacked({})", one.name);
+    }
+    one.path_expression.clone_from(&one.name);
+}
+
+/// As graphite-web has it: the first value stands on the first of all that were stacked before, whenever that was.
+fn stacked_by_place(call: &mut Call<'_>, stack: &str) -> Vec<Series> {
+    let mut heights = call.request().stack(stack);
+    let mut series = call.series(0);
+    for one in &mut series {
+        heights.resize(heights.len().max(one.len()), 0.0);
+        for (height, value) in heights.iter_mut().zip(one.values_mut()) {
+            if !value.is_nan() {
+                *height += *value;
+                *value = *height;
+            }
+        }
+        note_stacked(one, stack);
+    }
+    call.request().set_stack(stack, heights);
+    series
 }
 
 /// How high a stack is at the instants of a series; 0 where there is none.

@@ -76,6 +76,9 @@ fn preview_millis(arguments: &Arguments<'_>, step: Step) -> i64 {
 }
 
 fn preview_window(arguments: &Arguments<'_>, context: &Context) -> Result<Context, EvalError> {
+    if context.as_graphite_web() {
+        return Ok(*context);
+    }
     Ok(context.looking_back(preview_millis(arguments, context.step_hint)))
 }
 
@@ -152,16 +155,10 @@ impl Preview {
 
     /// graphite-web goes by the coarsest step that they have in the window itself.
     fn in_graphite_web(call: &mut Call<'_>) -> Result<(Vec<Series>, i64), Stop> {
-        let assumed = preview_millis(&call.arguments, call.context.step_hint);
-        if call.arguments.integer(1).is_none() {
-            return Ok((call.series(0), assumed));
-        }
-        let in_window = call.series_over(0, call.context)?;
-        let coarsest = in_window.iter().map(|one| one.step).max().unwrap_or(call.context.step_hint);
+        let in_window = call.series(0);
+        let Some(coarsest) = in_window.iter().map(|one| one.step).max() else { return Ok((Vec::new(), 0)) };
         let millis = preview_millis(&call.arguments, coarsest);
-        let series =
-            if millis == assumed { call.series(0) } else { call.series_over(0, &call.context.looking_back(millis))? };
-        Ok((series, millis))
+        Ok((call.series_over(0, &call.context.looking_back(millis))?, millis))
     }
 
     /// The window in points of a series; graphite-web knows windows of none.
