@@ -7,6 +7,16 @@ use std::sync::Arc;
 
 use statline_series::{Consolidation, Kind, Point, SeriesKey, Step, Timestamp};
 
+use crate::numbers;
+
+/// Which values are whole numbers to graphite-web.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Whole {
+    None,
+    Zeros,
+    All,
+}
+
 /// A column of values with all that a target says about it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Series {
@@ -32,6 +42,8 @@ pub struct Series {
     pub(crate) said_end: Option<Timestamp>,
     /// Whether it is one value that holds everywhere, whatever its grid.
     pub(crate) constant: bool,
+    /// Which of its values are whole numbers to graphite-web, which writes `0` in names and tags where others are `0.0`.
+    whole: Whole,
     values: Arc<Vec<f64>>,
 }
 
@@ -51,6 +63,7 @@ impl Series {
             options: BTreeMap::new(),
             said_end: None,
             constant: false,
+            whole: Whole::None,
             values: Arc::new(values),
         }
     }
@@ -109,6 +122,7 @@ impl Series {
 
     /// Puts other values on the same grid or another.
     pub(crate) fn set_values(&mut self, values: Vec<f64>) {
+        self.whole = Whole::None;
         self.values = Arc::new(values);
     }
 
@@ -119,7 +133,27 @@ impl Series {
 
     /// The values, to be changed in place.
     pub(crate) fn values_mut(&mut self) -> &mut [f64] {
+        self.whole = Whole::None;
         Arc::make_mut(&mut self.values).as_mut_slice()
+    }
+
+    /// Says that all values, which have just been put here, are whole numbers.
+    pub(crate) const fn set_whole(&mut self, are_whole: bool) {
+        self.whole = if are_whole { Whole::All } else { Whole::None };
+    }
+
+    /// Says that the zeros, which have just been put here, are whole numbers.
+    pub(crate) const fn set_zeros_whole(&mut self) {
+        self.whole = Whole::Zeros;
+    }
+
+    /// One of its values as graphite-web writes it.
+    pub(crate) fn written(&self, value: f64) -> String {
+        let is_whole = self.whole == Whole::All || self.whole == Whole::Zeros && value == 0.0;
+        match numbers::repr(value) {
+            exact if is_whole => exact.strip_suffix(".0").unwrap_or(&exact).to_owned(),
+            exact => exact,
+        }
     }
 
     /// Applies a function to each value that is present.

@@ -56,9 +56,11 @@ fn add(call: &mut Call<'_>) -> Outcome {
 }
 
 fn offset_to_zero(call: &mut Call<'_>) -> Outcome {
+    let is_compat = call.context.as_graphite_web();
     each(call, |one| {
         let least = one.summary(Consolidation::Min);
-        one.note("offsetToZero", if least.is_nan() { "None".to_owned() } else { repr(least) });
+        let shown = if is_compat { one.written(least) } else { repr(least) };
+        one.note("offsetToZero", if least.is_nan() { "None".to_owned() } else { shown });
         one.rename(format!("offsetToZero({})", one.name));
         one.map(|value| value - least);
     })

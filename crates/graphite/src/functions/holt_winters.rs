@@ -152,6 +152,7 @@ fn aberration(call: &mut Call<'_>) -> Outcome {
             }
         };
         one.set_values(one.values().iter().enumerate().map(stray).collect());
+        one.set_zeros_whole();
         one.note("holtWintersAberration", "1");
         one.rename(format!("holtWintersAberration({})", one.name));
         one.kind = Kind::Untyped;

@@ -180,7 +180,9 @@ fn slide(call: &mut Call<'_>, how: Consolidation, function: &str, factor_index: 
         if window == 0 {
             one.set_values(vec![f64::NAN; one.len()]);
         } else {
-            one.set_values(sliding::windows(one.values(), window, how, factor));
+            let windows = if context.as_graphite_web() { sliding::windows_one_by_one } else { sliding::windows };
+            one.set_values(windows(one.values(), window, how, factor));
+            one.set_whole(how == Consolidation::Count);
         }
         drop_preview(one, window, preview.millis, context);
         one.note(&tag, preview.told.as_str());

@@ -120,6 +120,7 @@ fn gather(
             begin_of(call, one).boundaries(end, interval, call)?
         };
         one.set_values(bucket_values(one, &boundaries, how, interval.millis(), call.context));
+        one.set_whole(how == Consolidation::Count);
         one.start = boundaries.first().copied().unwrap_or(one.start);
         one.step = interval;
         one.note(name, text.as_str());
