@@ -1,8 +1,9 @@
 """Where answers may differ from graphite-web's, and why: whatever else differs is an error.
 
-`compat=graphite-web` differs in nothing. The default mode differs where docs/graphite.md says so: each deviation here is
-a row of its table, and tells which calls of a target it concerns and which aspects of the answer it may change there.
-What is made of such a call may differ in the same, and in more when names tell its values or series are selected by them.
+`compat=graphite-web` differs in nothing. The default mode differs where docs/graphite.md says so: each deviation here
+is a row of its table, and tells which calls of a target it concerns and which aspects of the answer it may change
+there. What is made of such a call may differ in the same, and in more when names tell values or series are selected
+by them.
 """
 
 from __future__ import annotations
@@ -79,10 +80,11 @@ def _names(text: str) -> frozenset[str]:
 
 COMBINING = _names(
     "aggregate aggregateSeriesLists aggregateWithWildcards areaBetween asPercent averageOutsidePercentile "
-    "averageSeries averageSeriesWithWildcards avg countSeries diffSeries diffSeriesLists divideSeries divideSeriesLists groupByNode "
-    "groupByNodes groupByTags maxSeries minSeries multiplySeries multiplySeriesLists multiplySeriesWithWildcards pct "
-    "percentileOfSeries powSeries rangeOfSeries reduce reduceSeries removeBetweenPercentile stddevSeries sum sumSeries "
-    "sumSeriesLists sumSeriesWithWildcards transformNull weightedAverage applyByNode stacked"
+    "averageSeries averageSeriesWithWildcards avg countSeries diffSeries diffSeriesLists divideSeries "
+    "divideSeriesLists groupByNode groupByNodes groupByTags maxSeries minSeries multiplySeries multiplySeriesLists "
+    "multiplySeriesWithWildcards pct percentileOfSeries powSeries rangeOfSeries reduce reduceSeries "
+    "removeBetweenPercentile stddevSeries sum sumSeries sumSeriesLists sumSeriesWithWildcards transformNull "
+    "weightedAverage applyByNode stacked"
 )
 MOVING = _names("exponentialMovingAverage movingAverage movingMax movingMedian movingMin movingSum movingWindow")
 EVALUATING_TWICE = MOVING | _names(
@@ -208,10 +210,10 @@ def _looks_where_nothing_is(site: Site) -> bool:
 
 TELLING = _names("aggregateLine aliasQuery cactiStyle legendValue nPercentile offsetToZero")
 SELECTING = _names(
-    "averageAbove averageBelow averageOutsidePercentile currentAbove currentBelow fallbackSeries filterSeries highest "
-    "highestAverage highestCurrent highestMax limit lowest lowestAverage lowestCurrent maximumAbove maximumBelow "
-    "minimumAbove minimumBelow mostDeviant removeBetweenPercentile removeEmptySeries sortBy sortByMaxima sortByMinima "
-    "sortByTotal unique useSeriesAbove"
+    "averageAbove averageBelow averageOutsidePercentile currentAbove currentBelow fallbackSeries filterSeries "
+    "highest highestAverage highestCurrent highestMax limit lowest lowestAverage lowestCurrent maximumAbove "
+    "maximumBelow minimumAbove minimumBelow mostDeviant removeBetweenPercentile removeEmptySeries sortBy "
+    "sortByMaxima sortByMinima sortByTotal unique useSeriesAbove"
 )
 BY_NAME = _names(
     "aggregateWithWildcards aliasByNode aliasSub aliasQuery applyByNode asPercent averageSeriesWithWildcards "
