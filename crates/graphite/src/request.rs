@@ -114,3 +114,82 @@ impl Request {
         left_behind.stacks.get_or_insert_default().borrow_mut().insert(name.to_owned(), heights);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::{assert_values, column, context};
+    use crate::{
+        Answer, Compat, Context, Fetched, FetchedSeries, Progress, Reading, Series, Wanted, evaluate, parse_with,
+    };
+
+    /// 1, 2, 3, … a minute apart; 10 is at 60 s, the first in the window.
+    fn counting(name: &str) -> FetchedSeries {
+        column(name, -480, 60, &(1..=14).map(f64::from).collect::<Vec<_>>())
+    }
+
+    fn run(target: &str) -> Vec<Series> {
+        let context = Context { compat: Compat::GraphiteWeb, ..context() };
+        let store = [counting("a"), counting("b")];
+        let target = parse_with(target, &Reading { compat: context.compat, ..Reading::default() }).unwrap();
+        let mut fetched = Fetched::default();
+        loop {
+            match evaluate(&target, &context, &fetched).unwrap() {
+                Progress::Done(series) => return series,
+                Progress::Fetch(requests) => {
+                    for request in &requests {
+                        let Wanted::Points(selection) = &request.wanted else { panic!("no points are asked for") };
+                        let selected =
+                            store.iter().filter(|one| crate::testing::is_selected(selection, &one.key)).cloned();
+                        fetched.insert(request, Answer::Points(selected.collect()));
+                    }
+                }
+            }
+        }
+    }
+
+    fn names(target: &str) -> Vec<String> {
+        run(target).into_iter().map(|one| one.name).collect()
+    }
+
+    #[test]
+    fn a_pipe_is_used_up_by_the_first_evaluation() {
+        assert_eq!(names("a|scale(2)"), ["scale(a,2)"]);
+        assert_eq!(names("a|scale(2)|movingAverage(3)"), ["movingAverage(a,3)"]);
+        assert_eq!(names("movingAverage(scale(a,2),3)"), ["movingAverage(scale(a,2),3)"]);
+        assert_eq!(names("a|movingAverage(2)|movingMax(3)|scale(2)"), ["scale(movingMax(a,3),2)"]);
+    }
+
+    #[test]
+    fn a_path_behind_a_keyword_is_found_when_it_was_fetched_for_something_else() {
+        assert_eq!(names("transformNull(a,0,referenceSeries=b)"), ["transformNull(a,0)"]);
+        assert_eq!(names("transformNull(a,0,referenceSeries=a)"), ["transformNull(a,0,referenceSeries)"]);
+        let both = names("group(transformNull(a,0,referenceSeries=b),b)");
+        assert_eq!(both, ["transformNull(a,0,referenceSeries)", "b"]);
+        // Over the range that the moving window looks at again, nothing else fetches it.
+        let moved = names("group(movingAverage(transformNull(a,0,referenceSeries=b),2),b)");
+        assert_eq!(moved, ["movingAverage(transformNull(a,0),2)", "b"]);
+    }
+
+    #[test]
+    fn a_stack_grows_with_each_evaluation() {
+        let once = run("stacked(a)").remove(0);
+        assert_values(once.values(), &[10.0, 11.0, 12.0, 13.0, 14.0], "once");
+        let twice = run("linearRegression(stacked(a))").remove(0);
+        assert_values(twice.values(), &[20.0, 22.0, 24.0, 26.0, 28.0], "on top of itself");
+    }
+
+    #[test]
+    fn a_factor_set_where_a_range_is_looked_at_again_is_forgotten() {
+        let factor = |target: &str| run(target).pop().and_then(|one| one.x_files_factor);
+        assert_eq!(factor("group(a,xFilesFactor(a,0.6),b)"), Some(0.6));
+        // The first evaluation, over the request's own range, leaves it behind.
+        assert_eq!(factor("group(movingAverage(xFilesFactor(a,0.6),2),b)"), Some(0.6));
+        assert_eq!(factor("group(useSeriesAbove(a,0,'a','xFilesFactor(a,0.6)'),b)"), Some(0.0));
+    }
+
+    #[test]
+    fn a_text_has_pipes_of_its_own() {
+        assert_eq!(names("useSeriesAbove(a,0,'a','b|scale(2)')"), ["scale(b,2)"]);
+        assert_eq!(names("applyByNode(group(a,b),0,'%|scale(2)')"), ["scale(a,2)", "scale(b,2)"]);
+    }
+}

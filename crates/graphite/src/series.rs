@@ -9,6 +9,9 @@ use statline_series::{Consolidation, Kind, Point, SeriesKey, Step, Timestamp};
 
 use crate::numbers;
 
+/// What graphite-web takes the name of a series without one for.
+pub(crate) const NAMELESS: &str = "None";
+
 /// Which values are whole numbers to graphite-web.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Whole {
@@ -44,6 +47,8 @@ pub struct Series {
     pub(crate) constant: bool,
     /// Which of its values are whole numbers to graphite-web, which writes `0` in names and tags where others are `0.0`.
     whole: Whole,
+    /// Whether it was made without a name, which graphite-web takes for `None` where it makes another name of it.
+    pub(crate) nameless: bool,
     values: Arc<Vec<f64>>,
 }
 
@@ -64,8 +69,15 @@ impl Series {
             said_end: None,
             constant: false,
             whole: Whole::None,
+            nameless: false,
             values: Arc::new(values),
         }
+    }
+
+    /// Whether it has no name, though `name` says `None`: so it is with some of graphite-web's series.
+    #[must_use]
+    pub fn is_nameless(&self) -> bool {
+        self.nameless && self.name == NAMELESS
     }
 
     /// The values in order; a missing one is NaN.

@@ -37,8 +37,6 @@ class Verdict:
 def read(body: str) -> list[dict[str, Any]]:
     """Read an answer; its series in their order. Both sides write an infinite value as 1e9999."""
     series: list[dict[str, Any]] = json.loads(body)
-    for one in series:
-        one["target"] = str(one["target"])
     return series
 
 
@@ -62,7 +60,7 @@ def without_last_digits(text: str) -> str:
 def differences_beyond_figures(ours: list[dict[str, Any]], theirs: list[dict[str, Any]], verdict: Verdict) -> list[str]:
     """List the aspects in which two answers differ by more than the last digits of figures in names and tags."""
     texts = {
-        "names": [[without_last_digits(one["target"]) for one in answer] for answer in (ours, theirs)],
+        "names": [[without_last_digits(str(one["target"])) for one in answer] for answer in (ours, theirs)],
         "tags": [
             [{tag: without_last_digits(value) for tag, value in one["tags"].items()} for one in answer]
             for answer in (ours, theirs)

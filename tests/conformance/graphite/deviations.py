@@ -326,6 +326,14 @@ DEVIATIONS: tuple[Deviation, ...] = (
     Deviation("`compressPeriodicGaps`", POINTS, lambda site: site.is_named("compressPeriodicGaps")),
     Deviation("`delay(x, 0)`", POINTS, lambda site: site.is_named("delay") and site.call.argument(1, "steps") == "0"),
     Deviation("series without a value in the range", ALL, _looks_where_nothing_is),
+    Deviation(
+        "`offsetToZero` of a band",
+        frozenset({"tags"}),
+        lambda site: (
+            site.is_named("offsetToZero")
+            and any(inner.call.name.startswith("holtWintersConfidence") for inner in sites(site.first, site.asked))
+        ),
+    ),
     Deviation("nodes of names that are no target", NAMES, _is_of_a_name_that_is_no_target),
     Deviation(
         "calls with nothing but keywords",
@@ -340,6 +348,7 @@ DEVIATIONS: tuple[Deviation, ...] = (
 IN_FIGURES = "figures in names and tags"
 ERRORS = {
     "is not a target:": "what follows a complete target, and a call that is never closed",
+    "verticalLine: ts is": "calls with nothing but keywords",
     "seasonality has to be": "`holtWintersForecast` and its kin with a seasonality of less than two steps",
 }
 

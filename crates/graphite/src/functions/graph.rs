@@ -7,7 +7,7 @@ use crate::arguments::{Param, ParamType};
 use crate::evaluate::{Call, Outcome};
 use crate::numbers::{general, repr};
 use crate::registry::{Function, Group};
-use crate::series::Series;
+use crate::series::{NAMELESS, Series};
 use crate::time;
 
 pub(crate) const FUNCTIONS: &[Function] = &[
@@ -222,10 +222,11 @@ fn vertical_line(call: &mut Call<'_>) -> Outcome {
         return Err(call.unusable(format!("ts is {}, {beyond}", at.seconds())));
     }
     let unlabelled =
-        if call.context.as_graphite_web() { "None".to_owned() } else { format!("verticalLine({})", at.seconds()) };
+        if call.context.as_graphite_web() { NAMELESS.to_owned() } else { format!("verticalLine({})", at.seconds()) };
     let label = call.arguments.text(1).map_or(unlabelled, str::to_owned);
     let mut line = Series::new(label, at, Step::SECOND, vec![1.0]);
     if call.context.as_graphite_web() {
+        line.nameless = call.arguments.text(1).is_none();
         // It takes the clocks of the zone for UTC's, and the line to end where it begins.
         line.start = at.offset(time::clock_error_millis(at, call.context.zone));
         line.said_end = Some(line.start);
@@ -329,5 +330,9 @@ mod tests {
         let compat = Context { compat: Compat::GraphiteWeb, ..berlin };
         let line = run_in(&compat, "verticalLine('01:03_19700101','l')", &[]).unwrap().remove(0);
         assert_eq!((line.start, line.end(), line.values()), (at(3780), at(3780), &[1.0, 1.0][..]));
+        let compat = Context { compat: Compat::GraphiteWeb, ..context() };
+        assert!(run_in(&compat, "verticalLine(60)", &[]).unwrap()[0].is_nameless());
+        assert!(!run_in(&compat, "alias(verticalLine(60),'a')", &[]).unwrap()[0].is_nameless());
+        assert!(!run("verticalLine(60)", &[])[0].is_nameless());
     }
 }

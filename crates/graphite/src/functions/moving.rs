@@ -207,7 +207,7 @@ fn exponential_moving_average(call: &mut Call<'_>) -> Outcome {
         smooth(one, window, 2.0 / (length as f64 + 1.0), if is_compat { 0.0 } else { f64::NAN });
         if is_compat {
             // The mean that the first value starts from is shown too, so that each value is one step late.
-            if window == 0 {
+            if window == 0 || one.is_empty() {
                 let end = one.end();
                 one.set_values(std::iter::once(0.0).chain(one.values().iter().copied()).collect());
                 one.said_end = Some(end);
@@ -215,6 +215,7 @@ fn exponential_moving_average(call: &mut Call<'_>) -> Outcome {
             let before = window.min(one.len()).saturating_sub(1);
             drop_preview(one, before, preview.millis, context);
             one.said_end = Some(end);
+            one.set_zeros_whole();
         } else {
             drop_preview(one, window, preview.millis, context);
         }
@@ -347,5 +348,22 @@ mod tests {
         assert_eq!(one.start, at(30), "fetched from 60 s before the epoch, and 90 s after that");
         let one = run_in(&compat, "movingAverage(a,'10s')", &counting()).unwrap().remove(0);
         assert!(one.values().iter().all(|value| value.is_nan()), "no window holds a point");
+    }
+
+    #[test]
+    fn graphite_web_starts_an_exponential_mean_of_nothing_with_a_whole_zero() {
+        let compat = Context { compat: Compat::GraphiteWeb, ..context() };
+        let store = [column("a", 60, 60, &[1.0, 2.0, 3.0, 4.0, 5.0])];
+        let target = "legendValue(exponentialMovingAverage(a,2),'min')";
+        let one = run_in(&compat, target, &store).unwrap().remove(0);
+        assert_eq!(one.name, "exponentialMovingAverage(a,2) (min: 0)");
+    }
+
+    #[test]
+    fn graphite_web_sums_every_window_by_itself() {
+        let compat = Context { compat: Compat::GraphiteWeb, ..context() };
+        let store = [column("a", -480, 60, &[0.1; 14])];
+        let one = run_in(&compat, "movingSum(a,3)", &store).unwrap().remove(0);
+        assert_eq!(one.values(), [0.1 + 0.1 + 0.1; 5]);
     }
 }
