@@ -166,6 +166,8 @@ def _summarizes_up_to_an_end(site: Site) -> bool:
     moved = any(inner.call.name in EVALUATING_TWICE for inner in sites(site.first, site.asked))
     known = steps(site.first) - {NO_STEP}
     ends = [(site.asked.end // step * step + step) % interval for step in known]
+    if any(inner.call.name in STEPS for inner in sites(site.first, site.asked)):
+        ends.append(site.asked.end % interval)
     return moved or NO_STEP in steps(site.first) or site.is_within(EVALUATING_TWICE) or 0 in ends
 
 
@@ -233,9 +235,21 @@ def _is_by_a_line(site: Site) -> bool:
     return NO_STEP in given and (site.call.name in MOVING or (site.call.name in COMBINING and len(given) > 1))
 
 
-def _begins_with_the_range(site: Site) -> bool:
-    goes_on = site.call.name in TELLING or site.call.name.startswith(("holtWinters", "integral"))
+def _tells_of_the_range(site: Site) -> bool:
+    goes_on = site.call.name in TELLING or site.call.name.startswith(("holtWinters", "integral", "linearRegression"))
     return goes_on and site.is_within(MOVING)
+
+
+def _begins_with_the_range(site: Site) -> bool:
+    begins = site.call.name in STEPS or site.is_named("hitcount smartSummarize aggregateLine")
+    aligns_to_it = site.call.name == "summarize" and not _summarizes(site)
+    return (begins or aligns_to_it) and site.is_within(MOVING)
+
+
+def _hands_on_a_factor(site: Site) -> bool:
+    is_given = site.is_named("setXFilesFactor xFilesFactor") or "xFilesFactor" in site.call.keywords
+    is_third = site.call.name.startswith("aggregate") and site.call.argument(2, "").replace(".", "").isdigit()
+    return bool(site.within) and (is_given or is_third)
 
 
 def _reference(site: Site) -> Node | None:
@@ -262,7 +276,14 @@ DEVIATIONS: tuple[Deviation, ...] = (
         POINTS,
         lambda site: site.call.name in MOVING and _has_several_steps(site),
     ),
-    Deviation("what begins with the range, within a moving window in points", NAMES | VALUES, _begins_with_the_range),
+    Deviation("what begins with the range, within a moving window in points", NAMES | VALUES, _tells_of_the_range),
+    Deviation("what begins with the range, within a moving window in points", POINTS, _begins_with_the_range),
+    Deviation("`setXFilesFactor`, and the xFilesFactor of an aggregate", VALUES, _hands_on_a_factor),
+    Deviation(
+        "pipes within a function that evaluates its argument twice, such as `movingAverage`",
+        ALL,
+        lambda site: site.call.is_piped and site.is_within(EVALUATING_TWICE),
+    ),
     Deviation("`stdev` after large values", VALUES, lambda site: site.is_named("stdev")),
     Deviation(
         "`linearRegression` and its times in another zone than UTC",

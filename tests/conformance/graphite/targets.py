@@ -21,6 +21,8 @@ class Call:
     name: str
     arguments: list[Node] = field(default_factory=list)
     keywords: dict[str, Node] = field(default_factory=dict)
+    # Whether the first argument was piped into it.
+    is_piped: bool = field(default=False, compare=False)
 
     def argument(self, place: int, keyword: str, default: str = "") -> str:
         """Return the text of a literal argument, without its quotes."""
@@ -49,6 +51,7 @@ def _piped(tokens: list[str]) -> Node:
         into = _node(tokens)
         if isinstance(into, Call):
             into.arguments.insert(0, node)
+            into.is_piped = True
             node = into
     return node
 

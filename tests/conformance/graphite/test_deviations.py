@@ -36,6 +36,7 @@ def test_what_is_documented_is_explained(target: str, asked: Asked, differs: lis
         ("sumSeries(ten.*.cpu.user)", HOURS, ["values"]),
         ("sumSeries(ten.*.cpu.user,min.app.requests)", HOURS, ["names"]),
         ("exponentialMovingAverage(min.app.requests,10)", HOURS, ["tags"]),
+        ('alias(scale(min.app.requests,2),"x")|offset(1)', HOURS, ["values"]),
         ('movingAverage(min.app.requests,"10min")', HOURS, ["values"]),
         ('summarize(min.app.requests,"7min",alignToFrom=true)', BERLIN, ["values"]),
         ('alias(time("x"),"y")', HOURS, ["values"]),

@@ -151,7 +151,7 @@ mod tests {
             series.into_iter().map(|one| one.tags["offsetToZero"].clone()).collect()
         };
         assert_eq!(noted("offsetToZero(group(a,b))"), ["1.0", "1.0"]);
-        assert_eq!(noted("offsetToZero(countSeries(a,b))"), ["0"]);
+        assert_eq!(noted("offsetToZero(countSeries(a,b))"), ["2"]);
         let bands = noted("offsetToZero(holtWintersConfidenceBands(a,1,'1min','2min'))");
         assert_eq!(bands[0], bands[1]);
     }
