@@ -246,6 +246,10 @@ def _begins_with_the_range(site: Site) -> bool:
     return (begins or aligns_to_it) and site.is_within(MOVING)
 
 
+def _has_inner(site: Site, names: Iterable[str]) -> bool:
+    return any(inner.call.name in names for inner in sites(site.first, site.asked))
+
+
 def _hands_on_a_factor(site: Site) -> bool:
     is_given = site.is_named("setXFilesFactor xFilesFactor") or "xFilesFactor" in site.call.keywords
     is_third = site.call.name.startswith("aggregate") and site.call.argument(2, "").replace(".", "").isdigit()
@@ -278,6 +282,16 @@ DEVIATIONS: tuple[Deviation, ...] = (
     ),
     Deviation("what begins with the range, within a moving window in points", NAMES | VALUES, _tells_of_the_range),
     Deviation("what begins with the range, within a moving window in points", POINTS, _begins_with_the_range),
+    Deviation(
+        "`nPercentile` of `constantLine`, `sin` and others that end with the range",
+        POINTS,
+        lambda site: site.is_named("nPercentile") and _has_inner(site, LINES | STEPS.keys()),
+    ),
+    Deviation(
+        "`round` and `logit` after a moving window",
+        VALUES,
+        lambda site: site.is_named("round logit") and _has_inner(site, MOVING),
+    ),
     Deviation("`setXFilesFactor`, and the xFilesFactor of an aggregate", VALUES, _hands_on_a_factor),
     Deviation(
         "pipes within a function that evaluates its argument twice, such as `movingAverage`",
