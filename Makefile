@@ -83,6 +83,7 @@ conformance-carbon: $(VENV)/.installed
 	PYTHONPATH=$(CONFORMANCE) ROUNDS=$(ROUNDS) SEED=$(SEED) $(PYTHON) $(CONFORMANCE)/carbon
 
 conformance-graphite: $(VENV)/.installed $(GRAPHITE_WEB)/.installed
+	PYTHONPATH=$(CONFORMANCE) $(PYTHON) -m pytest -q $(CONFORMANCE)/graphite
 	PYTHONPATH=$(CONFORMANCE) $(PYTHON) $(CONFORMANCE)/graphite --rounds $(ROUNDS) --seed $(SEED) $(if $(ONLY),--only '$(ONLY)') $(if $(KEEP),--write)
 
 conformance-clients: $(VENV)/.installed $(CONFORMANCE)/clients/node_modules/.installed

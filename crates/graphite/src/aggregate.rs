@@ -45,6 +45,7 @@ pub(crate) fn combine(
     let columns: Vec<Cow<'_, [f64]>> = series.iter().map(|one| grid.column(one, context)).collect();
     let values = fold(how, &columns, grid.len, factor.unwrap_or(context.x_files_factor));
     let mut combined = grid.series(format!("{stem}Series({})", path_list(series)), values);
+    combined.set_whole(how == Consolidation::Count);
     combined.x_files_factor = factor.or(combined.x_files_factor);
     combined.kind = if how == Consolidation::Count { Kind::Untyped } else { common_kind(series) };
     combined.tags = common_tags(series);

@@ -57,6 +57,10 @@ fn consolidate_one(series: &mut Series, most: usize, context: &Context) {
 /// As graphite-web has it: buckets are counted from a start that is moved on, by more than the values that go for it, so that
 /// each is labelled one step late.
 fn consolidate_by_place(mut series: Vec<Series>, most: usize, context: &Context) -> Vec<Series> {
+    if series.iter().all(Series::is_empty) {
+        // It takes series without places for none.
+        return Vec::new();
+    }
     let start = series.iter().map(|one| one.start.millis()).min().unwrap_or_default();
     let end = series.iter().map(|one| one.end().millis()).max().unwrap_or_default();
     let range = end.saturating_sub(start);

@@ -7,22 +7,19 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
-use std::sync::Arc;
 
-use chrono_tz::Tz;
-use statline_series::{PathPattern, Step, TimeRange, Timestamp};
+use statline_series::{PathPattern, TimeRange};
 
-use crate::aggregate;
-use crate::arguments::{Arguments, Scalar};
+use crate::arguments::Arguments;
+pub(crate) use crate::call::Call;
 use crate::context::Context;
 use crate::error::EvalError;
 use crate::expr::{CallExpr, Expr, ExprKind};
-use crate::fetch::{FetchRequest, Fetched, FetchedSketches, Selection, Wanted};
+use crate::fetch::{FetchRequest, Fetched, Selection, Wanted};
 use crate::parse::{Reading, parse_with};
-use crate::registry::{self, Callback, Function};
+use crate::registry;
+use crate::request::Request;
 use crate::series::Series;
-use crate::tags;
-use crate::time;
 
 /// The longest name of a series, in bytes; longer ones are cut.
 const MAX_NAME_BYTES: usize = 16 * 1024;
@@ -67,11 +64,13 @@ pub fn evaluate_unless(
         fetched,
         missing: RefCell::default(),
         work: Cell::new(0),
-        factor: Cell::new(None),
-        in_keyword: Cell::new(false),
         text_depth: Cell::new(0),
         stacks: RefCell::default(),
+        request: Request::default(),
     };
+    if context.as_graphite_web() {
+        targets.iter().for_each(|target| evaluator.request.fetch_all(target, context.range()));
+    }
     let mut answered = Vec::new();
     let mut is_missing = false;
     for target in targets {
@@ -115,17 +114,15 @@ pub(crate) type Outcome = Result<Vec<Series>, Stop>;
 
 pub(crate) struct Evaluator<'a> {
     is_cancelled: &'a dyn Fn() -> bool,
-    fetched: &'a Fetched,
+    pub fetched: &'a Fetched,
     missing: RefCell<Vec<FetchRequest>>,
     work: Cell<usize>,
-    /// The factor that `setXFilesFactor` has left behind, which in graphite-web holds for all that comes after it.
-    factor: Cell<Option<f64>>,
-    /// Whether what is evaluated stands behind a keyword, where graphite-web fetches nothing.
-    in_keyword: Cell<bool>,
     /// How many texts are being evaluated, each made by a function within the one before.
     text_depth: Cell<usize>,
     /// How high `stacked` has made each stack so far, over each range.
-    stacks: RefCell<HashMap<(String, TimeRange), Series>>,
+    pub stacks: RefCell<HashMap<(String, TimeRange), Series>>,
+    /// What graphite-web keeps of the request.
+    pub request: Request,
 }
 
 impl Evaluator<'_> {
@@ -140,9 +137,23 @@ impl Evaluator<'_> {
     pub(crate) fn series(&self, expr: &Expr, context: &Context) -> Outcome {
         match &expr.kind {
             ExprKind::Path(path) => self.fetch(path, || Ok(Selection::Path(PathPattern::parse(path)?)), context),
+            ExprKind::Call(call) if context.as_graphite_web() && !self.request.use_up(expr) => {
+                call.arguments.first().map_or(Ok(Vec::new()), |piped| self.series(piped, context))
+            }
             ExprKind::Call(call) => self.call(expr, call, context),
             _ => Ok(Vec::new()),
         }
+    }
+
+    /// What an argument yields over another context than its call's. graphite-web has evaluated it over that one before.
+    pub(crate) fn again(&self, argument: &Expr, context: &Context) -> Outcome {
+        if !context.as_graphite_web() {
+            return self.series(argument, context);
+        }
+        self.request.within(|| {
+            self.request.fetch_all(argument, context.range());
+            self.series(argument, context)
+        })
     }
 
     fn call(&self, expr: &Expr, call: &CallExpr, context: &Context) -> Outcome {
@@ -150,21 +161,12 @@ impl Evaluator<'_> {
             let nearest = registry::nearest(&call.name);
             return Err(EvalError::UnknownFunction { name: call.name.clone(), column: expr.column(), nearest }.into());
         };
-        // graphite-web takes a call with nothing but keywords for the name of a series.
-        if context.as_graphite_web() && call.arguments.is_empty() && !call.keywords.is_empty() {
-            return Ok(Vec::new());
-        }
         let mut arguments = Arguments::bind(function, call)?;
         let inner = (function.window)(&arguments, context)?;
         let mut missing = false;
         for slot in arguments.slots.iter_mut().filter(|_| function.evaluates) {
             for argument in &slot.expressions {
-                let was_in_keyword = self.in_keyword.get();
-                let is_in_keyword = call.keywords.iter().any(|(_, given)| std::ptr::eq(given, *argument));
-                self.in_keyword.set(was_in_keyword || is_in_keyword);
-                let evaluated = self.series(argument, &inner);
-                self.in_keyword.set(was_in_keyword);
-                match evaluated {
+                match self.series(argument, &inner) {
                     Ok(list) => slot.lists.push(list),
                     Err(Stop::Missing) => missing = true,
                     Err(failed) => return Err(failed),
@@ -175,17 +177,19 @@ impl Evaluator<'_> {
             return Err(Stop::Missing);
         }
         let mut context = *context;
-        if let (true, Some(factor)) = (context.as_graphite_web(), self.factor.get()) {
+        if let (true, Some(factor)) = (context.as_graphite_web(), self.request.factor()) {
             context.x_files_factor = factor;
         }
         let factor = (function.name == "setXFilesFactor").then(|| arguments.number(1)).flatten();
         let yielded =
             self.run(Call { function, expression: expr.source(), arguments, context: &context, evaluator: self })?;
-        self.factor.set(factor.or(self.factor.get()));
+        if let Some(factor) = factor {
+            self.request.set_factor(factor);
+        }
         Ok(yielded)
     }
 
-    fn run(&self, mut call: Call<'_>) -> Outcome {
+    pub(crate) fn run(&self, mut call: Call<'_>) -> Outcome {
         if (self.is_cancelled)() {
             return Err(EvalError::Cancelled.into());
         }
@@ -205,23 +209,23 @@ impl Evaluator<'_> {
         selection: impl FnOnce() -> Result<Selection, EvalError>,
         context: &Context,
     ) -> Outcome {
-        if context.as_graphite_web() && self.in_keyword.get() {
+        let range = context.range();
+        if context.as_graphite_web() && !self.request.has(expression, range) {
             return Ok(Vec::new());
         }
-        let range = context.range();
         let Some(answer) = self.fetched.series(expression, range, &context.limits) else {
             return Err(self.note_missing(expression, Wanted::Points(selection()?), range));
         };
         let mut series = answer?;
         self.count(&series, context)?;
         if context.as_graphite_web() {
-            let factor = self.factor.get().unwrap_or(context.x_files_factor);
+            let factor = self.request.factor().unwrap_or(context.x_files_factor);
             series.iter_mut().for_each(|one| one.x_files_factor = Some(factor));
         }
         Ok(series)
     }
 
-    fn note_missing(&self, expression: &str, wanted: Wanted, range: TimeRange) -> Stop {
+    pub(crate) fn note_missing(&self, expression: &str, wanted: Wanted, range: TimeRange) -> Stop {
         let request = FetchRequest { expression: expression.to_owned(), wanted, range };
         let mut missing = self.missing.borrow_mut();
         if !missing.contains(&request) {
@@ -231,7 +235,12 @@ impl Evaluator<'_> {
     }
 
     /// What targets yield that functions have made out of names, a list each.
-    fn texts(&self, function: &'static str, texts: &[String], context: &Context) -> Result<Vec<Vec<Series>>, Stop> {
+    pub(crate) fn texts(
+        &self,
+        function: &'static str,
+        texts: &[String],
+        context: &Context,
+    ) -> Result<Vec<Vec<Series>>, Stop> {
         let unusable = |reason| EvalError::Unusable { function, reason };
         if texts.len() > MAX_TEXTS {
             let got = texts.len();
@@ -245,16 +254,9 @@ impl Evaluator<'_> {
         let mut missing = false;
         self.text_depth.set(self.text_depth.get() + 1);
         for text in texts {
-            let target = match parse_with(text, &reading) {
-                Ok(target) => target,
-                // graphite-web takes it for the name of a series.
-                Err(_) if context.as_graphite_web() => {
-                    lists.push(Vec::new());
-                    continue;
-                }
-                Err(error) => return Err(unusable(format!("{text:?} is not a target: {error}")).into()),
-            };
-            match self.target(&target, context) {
+            let target =
+                parse_with(text, &reading).map_err(|error| unusable(format!("{text:?} is not a target: {error}")))?;
+            match self.request.within(|| self.request.aside(|| self.text(&target, context))) {
                 Ok(series) => lists.push(series),
                 Err(Stop::Missing) => missing = true,
                 Err(failed) => return Err(failed),
@@ -262,6 +264,13 @@ impl Evaluator<'_> {
         }
         self.text_depth.set(self.text_depth.get() - 1);
         if missing { Err(Stop::Missing) } else { Ok(lists) }
+    }
+
+    fn text(&self, target: &Expr, context: &Context) -> Outcome {
+        if context.as_graphite_web() {
+            self.request.fetch_all(target, context.range());
+        }
+        self.target(target, context)
     }
 
     /// Holds what a call yielded against the limits.
@@ -286,167 +295,6 @@ fn cut_name(name: &mut String) {
     if name.len() > MAX_NAME_BYTES {
         name.truncate(name.floor_char_boundary(MAX_NAME_BYTES));
         name.push('…');
-    }
-}
-
-/// A call with its arguments at hand.
-pub(crate) struct Call<'a> {
-    pub function: &'static Function,
-    /// The call as written.
-    pub expression: &'a str,
-    pub arguments: Arguments<'a>,
-    /// The context of the result; the arguments' may be another.
-    pub context: &'a Context,
-    evaluator: &'a Evaluator<'a>,
-}
-
-impl Call<'_> {
-    /// All series given to a parameter, taken out.
-    pub(crate) fn series(&mut self, index: usize) -> Vec<Series> {
-        self.lists(index).into_iter().flatten().collect()
-    }
-
-    /// The series given to a parameter, a list for each argument, taken out.
-    pub(crate) fn lists(&mut self, index: usize) -> Vec<Vec<Series>> {
-        self.arguments.slots.get_mut(index).map(|slot| std::mem::take(&mut slot.lists)).unwrap_or_default()
-    }
-
-    /// Whether a parameter was given series, be they none.
-    pub(crate) fn has_series(&self, index: usize) -> bool {
-        self.arguments.slots.get(index).is_some_and(|slot| !slot.lists.is_empty())
-    }
-
-    /// Evaluates what a parameter was given over another context.
-    pub(crate) fn series_over(&self, index: usize, context: &Context) -> Outcome {
-        let mut series = Vec::new();
-        for argument in self.arguments.expressions(index) {
-            series.extend(self.evaluator.series(argument, context)?);
-        }
-        Ok(series)
-    }
-
-    /// Evaluates targets that were made out of names, a list each.
-    pub(crate) fn evaluate_texts(&self, texts: &[String]) -> Result<Vec<Vec<Series>>, Stop> {
-        self.evaluator.texts(self.function.name, texts, self.context)
-    }
-
-    /// How high the target has made a stack over this range.
-    pub(crate) fn stack(&self, name: &str) -> Option<Series> {
-        self.evaluator.stacks.borrow().get(&(name.to_owned(), self.context.range())).cloned()
-    }
-
-    /// Keeps how high a stack is.
-    pub(crate) fn set_stack(&self, name: &str, top: Series) {
-        self.evaluator.stacks.borrow_mut().insert((name.to_owned(), self.context.range()), top);
-    }
-
-    /// The series that tag expressions select.
-    pub(crate) fn select(&self, index: usize) -> Outcome {
-        let matchers = || {
-            let texts: Vec<&str> = self.arguments.scalars(index).iter().filter_map(as_text).collect();
-            Ok(Selection::Matchers(tags::tag_matchers(&texts).map_err(EvalError::from)?))
-        };
-        self.evaluator.fetch(self.expression, matchers, self.context)
-    }
-
-    /// The instants of the events in a range that have all of these tags.
-    pub(crate) fn events(
-        &self,
-        expression: &str,
-        tags: Vec<String>,
-        range: TimeRange,
-    ) -> Result<Arc<Vec<Timestamp>>, Stop> {
-        let Some(instants) = self.evaluator.fetched.events(expression, range) else {
-            return Err(self.evaluator.note_missing(expression, Wanted::Events(tags), range));
-        };
-        Ok(instants)
-    }
-
-    /// The sketches of the series that a parameter was given (paths, `seriesByTag(…)` and groups of them), a list for
-    /// each path.
-    pub(crate) fn sketches(&self, index: usize, step: Step) -> Result<Vec<Arc<Vec<FetchedSketches>>>, Stop> {
-        let mut lists = Vec::new();
-        let mut missing = false;
-        let mut waiting: Vec<&Expr> = self.arguments.expressions(index).iter().rev().copied().collect();
-        while let Some(argument) = waiting.pop() {
-            let selection = match &argument.kind {
-                ExprKind::Call(call) if call.name == "group" => {
-                    waiting.extend(call.arguments.iter().rev());
-                    continue;
-                }
-                ExprKind::Call(call) if call.name == "seriesByTag" => {
-                    let texts: Vec<&str> = call.arguments.iter().filter_map(Expr::text).collect();
-                    Selection::Matchers(tags::tag_matchers(&texts).map_err(EvalError::from)?)
-                }
-                ExprKind::Path(path) => Selection::Path(PathPattern::parse(path).map_err(EvalError::from)?),
-                _ => return Err(self.no_timers(index, argument)),
-            };
-            let expression = argument.path().unwrap_or_else(|| argument.source());
-            match self.evaluator.fetched.sketches(expression, self.context.range()) {
-                Some(sketches) => lists.push(sketches),
-                None => {
-                    missing = true;
-                    let wanted = Wanted::Sketches(selection, step);
-                    self.evaluator.note_missing(expression, wanted, self.context.range());
-                }
-            }
-        }
-        if missing { Err(Stop::Missing) } else { Ok(lists) }
-    }
-
-    fn no_timers(&self, index: usize, argument: &Expr) -> Stop {
-        let error = EvalError::WrongArgument {
-            function: self.function.name,
-            parameter: self.function.params.get(index).map_or("", |param| param.name),
-            position: index + 1,
-            takes: "timers: a path, seriesByTag(…) or a group of them".to_owned(),
-            got: argument.describe(),
-            column: argument.column(),
-        };
-        error.into()
-    }
-
-    /// One series of many, by the callback that a parameter names. Nothing comes of nothing.
-    pub(crate) fn combine(&self, index: usize, series: Vec<Series>) -> Result<Option<Series>, Stop> {
-        let name = self.arguments.text(index).unwrap_or("average");
-        match registry::callback(name) {
-            Some(Callback::Function(function)) => Ok(self.apply(function, vec![series])?.into_iter().next()),
-            Some(Callback::Aggregation(how)) => Ok(aggregate::combine(&series, how, name, None, self.context)?),
-            None => Ok(None),
-        }
-    }
-
-    /// What another function makes of lists of series, one for each of its parameters.
-    pub(crate) fn apply(&self, function: &'static Function, lists: Vec<Vec<Series>>) -> Outcome {
-        let arguments = Arguments::of_lists(function, lists)?;
-        let (expression, context, evaluator) = (self.expression, self.context, self.evaluator);
-        evaluator.run(Call { function, expression, arguments, context, evaluator })
-    }
-
-    /// The moment that an argument names, when one was given.
-    pub(crate) fn date(&self, index: usize, zone: Tz) -> Result<Option<Timestamp>, Stop> {
-        let Some(text) = self.arguments.scalar(index).map(ToString::to_string) else { return Ok(None) };
-        let parameter = self.function.params.get(index).map_or("", |param| param.name);
-        let moment = time::parse_at_as(self.context.compat, &text, self.context.now, zone);
-        moment.map(Some).map_err(|error| self.unusable(format!("{parameter}: {error}")))
-    }
-
-    /// An error of this function.
-    pub(crate) fn unusable(&self, reason: impl Into<String>) -> Stop {
-        EvalError::Unusable { function: self.function.name, reason: reason.into() }.into()
-    }
-
-    /// Refuses what would have more points than allowed, before it is made.
-    pub(crate) fn check_points(&self, points: usize) -> Result<(), Stop> {
-        let limit = self.context.limits.max_points;
-        if points > limit { Err(EvalError::TooManyPoints { got: points, limit }.into()) } else { Ok(()) }
-    }
-}
-
-fn as_text(scalar: &Scalar) -> Option<&str> {
-    match scalar {
-        Scalar::Text(text) => Some(text),
-        _ => None,
     }
 }
 

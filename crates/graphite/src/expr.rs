@@ -13,6 +13,8 @@ pub struct Expr {
     pub(crate) start: usize,
     pub(crate) end: usize,
     pub(crate) depth: usize,
+    /// Whether it is a call whose first argument was piped into it.
+    pub(crate) is_piped: bool,
 }
 
 /// What stands at a node.

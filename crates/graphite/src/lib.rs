@@ -25,9 +25,11 @@
 //!
 //! The files, in the order of a target's way:
 //!
-//! * `parse`, `template`, `expr`: the grammar and its tree; [`time`]: Graphite's way of saying when
+//! * `parse`, `grammar`, `template`, `expr`: the grammar, graphite-web's own, and their tree; [`time`]: Graphite's way of
+//!   saying when
 //! * `context`, `fetch`, `tags`: the window and limits of a query, what it asks of a store and what it is given
-//! * `evaluate`, `arguments`, `registry`: how a call finds its function and its arguments
+//! * `evaluate`, `call`, `arguments`, `registry`: how a call finds its function and its arguments; `request`: what
+//!   graphite-web keeps meanwhile
 //! * `series`, `align`, `aggregate`, `sliding`, `medians`, `sorted`, `consolidate`: columns of values and what is done to them;
 //!   `parallel`: on all cores
 //! * `buckets`: bounds for distributions
@@ -40,6 +42,7 @@ mod aggregate;
 mod align;
 mod arguments;
 mod buckets;
+mod call;
 mod consolidate;
 mod context;
 mod error;
@@ -48,6 +51,7 @@ mod expr;
 mod fetch;
 mod format;
 mod functions;
+mod grammar;
 mod medians;
 mod names;
 mod numbers;
@@ -56,6 +60,7 @@ mod parse;
 mod pattern;
 mod python_regex;
 mod registry;
+mod request;
 mod series;
 mod sliding;
 mod sorted;

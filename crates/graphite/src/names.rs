@@ -3,14 +3,21 @@
 use std::borrow::Cow;
 
 use crate::arguments::Scalar;
+use crate::context::Compat;
+use crate::expr::ExprKind;
+use crate::grammar;
 use crate::series::Series;
 
 /// Nodes and tags of a series, joined by dots.
 ///
 /// A name that looks like a call stands for the first path in it, however deep. A node counts from the end when negative;
 /// one that is not there is looked for among the tags, and is empty when it is not there either.
-pub(crate) fn key(series: &Series, nodes: &[Scalar]) -> String {
-    let path = if series.name.ends_with(')') { first_path(&series.name) } else { Cow::Borrowed(series.name.as_str()) };
+pub(crate) fn key(series: &Series, nodes: &[Scalar], compat: Compat) -> String {
+    let path = match compat {
+        _ if !series.name.ends_with(')') => Cow::Borrowed(series.name.as_str()),
+        Compat::Statline => first_path(&series.name),
+        Compat::GraphiteWeb => first_path_read(&series.name),
+    };
     let untagged = path.split(';').next().unwrap_or("");
     let parts: Vec<&str> = untagged.split('.').collect();
     let texts: Vec<Cow<'_, str>> = nodes.iter().map(|node| node_or_tag(series, &parts, node)).collect();
@@ -42,6 +49,22 @@ fn first_path(name: &str) -> Cow<'_, str> {
     }
     let path = &rest[..path_length(rest)];
     if path.is_empty() || is_literal(path) { Cow::Borrowed(name) } else { Cow::Borrowed(path) }
+}
+
+/// The same as graphite-web reads it: a call that it cannot read is a path.
+fn first_path_read(name: &str) -> Cow<'_, str> {
+    let Ok(mut expr) = grammar::read(name) else { return Cow::Borrowed(name) };
+    loop {
+        let inner = match expr.kind {
+            ExprKind::Path(path) => return Cow::Owned(path),
+            ExprKind::Call(call) => call.arguments.into_iter().next(),
+            _ => None,
+        };
+        match inner {
+            Some(inner) => expr = inner,
+            None => return Cow::Borrowed(name),
+        }
+    }
 }
 
 /// Whether a word is a number or a keyword, and so no path.
@@ -99,7 +122,22 @@ mod tests {
             ("plain words", 0, "plain words"),
         ] {
             let one = series(name, 0, 60, &[]);
-            assert_eq!(key(&one, &[Scalar::Number(Number::Int(node))]), expected, "{node} of {name}");
+            assert_eq!(key(&one, &[Scalar::Number(Number::Int(node))], Compat::Statline), expected, "{node} of {name}");
+        }
+    }
+
+    #[test]
+    fn graphite_web_reads_a_name_as_it_reads_a_target() {
+        for (name, node, expected) in [
+            ("scale(a.b.c,10)", 2, "c"),
+            ("sum(scale(a.{b,d}.c,10),x.y)", 1, "{b,d}"),
+            ("movingAverage(,\"5min\")", 0, "movingAverage"),
+            ("scale(a.b some,1)", 0, "scale"),
+            ("scale(7,10)", 0, "scale(7,10)"),
+        ] {
+            let one = series(name, 0, 60, &[]);
+            let nodes = [Scalar::Number(Number::Int(node))];
+            assert_eq!(key(&one, &nodes, Compat::GraphiteWeb), expected, "{node} of {name}");
         }
     }
 
@@ -109,6 +147,6 @@ mod tests {
         one.note("host", "web1");
         let nodes =
             [Scalar::Text("host".to_owned()), Scalar::Number(Number::Int(0)), Scalar::Text("absent".to_owned())];
-        assert_eq!(key(&one, &nodes), "web1.a.");
+        assert_eq!(key(&one, &nodes, Compat::Statline), "web1.a.");
     }
 }

@@ -7,6 +7,19 @@ use std::sync::Arc;
 
 use statline_series::{Consolidation, Kind, Point, SeriesKey, Step, Timestamp};
 
+use crate::numbers;
+
+/// What graphite-web takes the name of a series without one for.
+pub(crate) const NAMELESS: &str = "None";
+
+/// Which values are whole numbers to graphite-web.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Whole {
+    None,
+    Zeros,
+    All,
+}
+
 /// A column of values with all that a target says about it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Series {
@@ -32,6 +45,10 @@ pub struct Series {
     pub(crate) said_end: Option<Timestamp>,
     /// Whether it is one value that holds everywhere, whatever its grid.
     pub(crate) constant: bool,
+    /// Which of its values are whole numbers to graphite-web, which writes `0` in names and tags where others are `0.0`.
+    whole: Whole,
+    /// Whether it was made without a name, which graphite-web takes for `None` where it makes another name of it.
+    pub(crate) nameless: bool,
     values: Arc<Vec<f64>>,
 }
 
@@ -51,8 +68,16 @@ impl Series {
             options: BTreeMap::new(),
             said_end: None,
             constant: false,
+            whole: Whole::None,
+            nameless: false,
             values: Arc::new(values),
         }
+    }
+
+    /// Whether it has no name, though `name` says `None`: so it is with some of graphite-web's series.
+    #[must_use]
+    pub fn is_nameless(&self) -> bool {
+        self.nameless && self.name == NAMELESS
     }
 
     /// The values in order; a missing one is NaN.
@@ -109,6 +134,7 @@ impl Series {
 
     /// Puts other values on the same grid or another.
     pub(crate) fn set_values(&mut self, values: Vec<f64>) {
+        self.whole = Whole::None;
         self.values = Arc::new(values);
     }
 
@@ -119,7 +145,27 @@ impl Series {
 
     /// The values, to be changed in place.
     pub(crate) fn values_mut(&mut self) -> &mut [f64] {
+        self.whole = Whole::None;
         Arc::make_mut(&mut self.values).as_mut_slice()
+    }
+
+    /// Says that all values, which have just been put here, are whole numbers.
+    pub(crate) const fn set_whole(&mut self, are_whole: bool) {
+        self.whole = if are_whole { Whole::All } else { Whole::None };
+    }
+
+    /// Says that the zeros, which have just been put here, are whole numbers.
+    pub(crate) const fn set_zeros_whole(&mut self) {
+        self.whole = Whole::Zeros;
+    }
+
+    /// One of its values as graphite-web writes it.
+    pub(crate) fn written(&self, value: f64) -> String {
+        let is_whole = self.whole == Whole::All || self.whole == Whole::Zeros && value == 0.0;
+        match numbers::repr(value) {
+            exact if is_whole => exact.strip_suffix(".0").unwrap_or(&exact).to_owned(),
+            exact => exact,
+        }
     }
 
     /// Applies a function to each value that is present.

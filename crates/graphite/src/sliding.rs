@@ -60,6 +60,23 @@ pub(crate) fn windows(values: &[f64], window: usize, how: Consolidation, x_files
     result
 }
 
+/// The same as graphite-web does it: every window by itself, from left to right, so that sums have the same last digits.
+pub(crate) fn windows_one_by_one(values: &[f64], window: usize, how: Consolidation, x_files_factor: f64) -> Vec<f64> {
+    let how = match how {
+        Consolidation::AvgZero => Consolidation::Average,
+        Consolidation::Average | Consolidation::Diff | Consolidation::Multiply | Consolidation::Stddev => how,
+        Consolidation::Sum => how,
+        exact => return windows(values, window, exact, x_files_factor),
+    };
+    let ends = 1..=values.len();
+    let of_window = |end: usize| {
+        let values = &values[end.saturating_sub(window)..end];
+        let present = values.iter().filter(|value| !value.is_nan()).count();
+        if enough(present, window as f64, x_files_factor) { how.apply(values) } else { f64::NAN }
+    };
+    ends.map(of_window).collect()
+}
+
 fn first_present(left: f64, right: f64) -> f64 {
     if left.is_nan() { right } else { left }
 }

@@ -136,7 +136,11 @@ fn push_series(json: &mut Vec<u8>, has_others_before: bool, series: &Series, pai
 
 fn push_head(json: &mut Vec<u8>, series: &Series, told: Told) {
     json.extend_from_slice(b"{\"target\": ");
-    push_text(json, &series.name);
+    if series.is_nameless() {
+        json.extend_from_slice(b"null");
+    } else {
+        push_text(json, &series.name);
+    }
     json.extend_from_slice(b", \"tags\": {");
     for (index, (tag, value)) in series.tags.iter().enumerate() {
         if index > 0 {

@@ -37,8 +37,6 @@ class Verdict:
 def read(body: str) -> list[dict[str, Any]]:
     """Read an answer; its series in their order. Both sides write an infinite value as 1e9999."""
     series: list[dict[str, Any]] = json.loads(body)
-    for one in series:
-        one["target"] = str(one["target"])
     return series
 
 
@@ -51,19 +49,30 @@ def equal_values(ours: float | None, theirs: float | None) -> bool:
     return abs(ours - theirs) <= TOLERANCE * max(abs(ours), abs(theirs), 1e-300)
 
 
-# A number in a legend that tells a value, as legendValue writes it.
-LEGEND_VALUE = re.compile(r"(?<=: )-?\d+(?:\.\d+)?(?:e[-+]\d+)?(?=\))")
+FIGURE = re.compile(r"-?\d+(?:\.\d+)?(?:e[-+]\d+)?")
 
 
-def _name(series: dict[str, Any]) -> str | None:
-    """Return what a series is called, with the values in it to as many digits as values have to be equal."""
-    name: str | None = series["target"]
-    return name and LEGEND_VALUE.sub(lambda match: f"{float(match[0]):.6g}", name)
+def without_last_digits(text: str) -> str:
+    """Write the figures in a name or a tag to as many digits as values have to be equal, whole ones as any others."""
+    return FIGURE.sub(lambda match: f"{float(match[0]):.6g}", text)
+
+
+def differences_beyond_figures(ours: list[dict[str, Any]], theirs: list[dict[str, Any]], verdict: Verdict) -> list[str]:
+    """List the aspects in which two answers differ by more than the last digits of figures in names and tags."""
+    texts = {
+        "names": [[without_last_digits(str(one["target"])) for one in answer] for answer in (ours, theirs)],
+        "tags": [
+            [{tag: without_last_digits(value) for tag, value in one["tags"].items()} for one in answer]
+            for answer in (ours, theirs)
+        ],
+    }
+    alike = [aspect for aspect, (mine, its) in texts.items() if mine == its]
+    return [aspect for aspect in ASPECTS if not getattr(verdict, aspect) and aspect not in alike]
 
 
 def compare(ours: list[dict[str, Any]], theirs: list[dict[str, Any]], *, with_values: bool = True) -> Verdict:
     """Compare the answers to one question, series by series in their order."""
-    names = [_name(one) for one in ours] == [_name(one) for one in theirs]
+    names = [one["target"] for one in ours] == [one["target"] for one in theirs]
     if len(ours) != len(theirs):
         return Verdict(names, times=False, values=False, tags=False)
     pairs = list(zip(ours, theirs, strict=True))

@@ -57,6 +57,11 @@ def markdown(scores: dict[str, Score], crashes: int) -> str:
         equal = " | ".join(str(score.equal[aspect]) for aspect in ASPECTS)
         lines.append(f"| {mode} | {score.asked} | {equal} |")
     lines.append("")
+    if default := scores.get("default"):
+        lines.append(
+            f"The default mode is asked without `maxDataPoints`. It differs in {default.intended.total()} answers for "
+            f"reasons in the table above, and in {default.failed} for no known one."
+        )
     lines.append(f"graphite-web itself answered {crashes} more with an error.")
     if absent := sorted(set().union(*(score.absent for score in scores.values()))):
         lines.append("Not there yet: " + ", ".join(f"`{name}`" for name in absent) + ".")

@@ -84,7 +84,8 @@ fn alias(call: &mut Call<'_>) -> Outcome {
 
 fn alias_by_node(call: &mut Call<'_>) -> Outcome {
     let nodes = call.arguments.scalars(1).to_vec();
-    each(call, |one| one.name = names::key(one, &nodes))
+    let compat = call.context.compat;
+    each(call, |one| one.name = names::key(one, &nodes, compat))
 }
 
 fn alias_sub(call: &mut Call<'_>) -> Outcome {

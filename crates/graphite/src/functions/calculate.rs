@@ -147,6 +147,11 @@ fn stdev(call: &mut Call<'_>) -> Outcome {
     Ok(series)
 }
 
+/// A square by a power, as Python has it, whose last digit may be another one.
+fn squared(value: f64) -> f64 {
+    value.powf(std::hint::black_box(2.0))
+}
+
 /// Deviations by graphite-web's sums of values and of squares, from which it takes away what leaves the window: they drift
 /// after large values.
 fn drifting_deviations(values: &[f64], window: usize, tolerance: f64) -> Vec<f64> {
@@ -157,15 +162,15 @@ fn drifting_deviations(values: &[f64], window: usize, tolerance: f64) -> Vec<f64
         if !leaving.is_nan() {
             count -= 1.0;
             sum -= leaving;
-            squares -= leaving * leaving;
+            squares -= squared(leaving);
         }
         if !value.is_nan() {
             count += 1.0;
             sum += value;
-            squares += value * value;
+            squares += squared(value);
         }
         let is_enough = count > 0.0 && count / window as f64 >= tolerance;
-        deviations.push(if is_enough { (count * squares - sum * sum).sqrt() / count } else { f64::NAN });
+        deviations.push(if is_enough { (count * squares - squared(sum)).sqrt() / count } else { f64::NAN });
     }
     deviations
 }
@@ -181,7 +186,8 @@ fn linear_regression(call: &mut Call<'_>) -> Outcome {
         return Err(call.unusable("startSourceAt has to be before endSourceAt"));
     }
     let series = call.series(0);
-    let sources = if source == *call.context { series.clone() } else { call.series_over(0, &source)? };
+    let is_the_same = source == *call.context && !call.context.as_graphite_web();
+    let sources = if is_the_same { series.clone() } else { call.series_over(0, &source)? };
     // graphite-web takes the clocks of the query's zone for UTC's where it shows the window's ends.
     let shown = |given: Option<Timestamp>, end: Timestamp| {
         let wrong_zone = given.is_none() && call.context.as_graphite_web();

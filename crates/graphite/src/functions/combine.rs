@@ -153,11 +153,14 @@ fn count(call: &mut Call<'_>) -> Outcome {
     if none_asked_for {
         let mut line = super::special::flat_line("0".to_owned(), 0.0, call.context);
         "countSeries()".clone_into(&mut line.path_expression);
+        line.set_whole(true);
         return Ok(vec![line]);
     }
     let Some(grid) = Grid::of(series.iter(), call.context)? else { return Ok(Vec::new()) };
     let name = format!("countSeries({})", aggregate::path_list(&series));
-    Ok(vec![grid.series(name, vec![series.len() as f64; grid.len])])
+    let mut counts = grid.series(name, vec![series.len() as f64; grid.len]);
+    counts.set_whole(true);
+    Ok(vec![counts])
 }
 
 fn percentile_of_series(call: &mut Call<'_>) -> Outcome {

@@ -1,5 +1,7 @@
 //! Transform, continued: each value on another scale or along a curve.
 
+use std::collections::BTreeMap;
+
 use statline_series::{Consolidation, Kind};
 
 use super::{SERIES_LIST, each, finite};
@@ -8,6 +10,9 @@ use crate::evaluate::{Call, Outcome};
 use crate::numbers::repr;
 use crate::registry::{Function, Group};
 use crate::series::Series;
+
+/// The tag that tells what `offsetToZero` took away.
+const OFFSET: &str = "offsetToZero";
 
 pub(crate) const FUNCTIONS: &[Function] = &[
     Function::new(
@@ -56,12 +61,32 @@ fn add(call: &mut Call<'_>) -> Outcome {
 }
 
 fn offset_to_zero(call: &mut Call<'_>) -> Outcome {
-    each(call, |one| {
+    let is_compat = call.context.as_graphite_web();
+    let mut series = each(call, |one| {
         let least = one.summary(Consolidation::Min);
-        one.note("offsetToZero", if least.is_nan() { "None".to_owned() } else { repr(least) });
+        let shown = if is_compat { one.written(least) } else { repr(least) };
+        one.note(OFFSET, if least.is_nan() { "None".to_owned() } else { shown });
         one.rename(format!("offsetToZero({})", one.name));
         one.map(|value| value - least);
-    })
+    })?;
+    if is_compat {
+        share_tags_of_bands(&mut series);
+    }
+    Ok(series)
+}
+
+/// In graphite-web both bounds of a band have the same tags: what the upper one notes, the lower one has noted.
+fn share_tags_of_bands(series: &mut [Series]) {
+    let key = |one: &Series| {
+        let mut tags = one.tags.clone();
+        tags.remove(OFFSET).filter(|_| tags.contains_key("holtWintersConfidenceUpper")).map(|noted| (tags, noted))
+    };
+    let last: BTreeMap<_, _> = series.iter().filter_map(key).collect();
+    for one in series {
+        if let Some(noted) = key(one).and_then(|(tags, _)| last.get(&tags)) {
+            one.note(OFFSET, noted.as_str());
+        }
+    }
 }
 
 fn min_max(call: &mut Call<'_>) -> Outcome {
@@ -76,7 +101,8 @@ fn min_max(call: &mut Call<'_>) -> Outcome {
 
 #[cfg(test)]
 mod tests {
-    use crate::testing::{NO, check, minutes, run};
+    use crate::testing::{NO, check, context, minutes, run, run_in};
+    use crate::{Compat, Context};
 
     #[test]
     fn values_follow_curves() {
@@ -114,5 +140,19 @@ mod tests {
         ] {
             assert_eq!(run(target, &store)[0].tags[tag], value, "{target}");
         }
+    }
+
+    #[test]
+    fn graphite_web_writes_whole_numbers_and_notes_bands_alike() {
+        let compat = Context { compat: Compat::GraphiteWeb, ..context() };
+        let store = [minutes("a", &[1.0, 2.0, NO, 4.0, 5.0]), minutes("b", &[1.0, NO, NO, 4.0, 7.0])];
+        let noted = |target: &str| -> Vec<String> {
+            let series = run_in(&compat, target, &store).unwrap();
+            series.into_iter().map(|one| one.tags["offsetToZero"].clone()).collect()
+        };
+        assert_eq!(noted("offsetToZero(group(a,b))"), ["1.0", "1.0"]);
+        assert_eq!(noted("offsetToZero(countSeries(a,b))"), ["2"]);
+        let bands = noted("offsetToZero(holtWintersConfidenceBands(a,1,'1min','2min'))");
+        assert_eq!(bands[0], bands[1]);
     }
 }

@@ -224,7 +224,7 @@ fn total_of(call: &Call<'_>, series: &[Series]) -> Result<Option<Series>, Stop> 
 
 fn as_percent_by_nodes(call: &Call<'_>, series: Vec<Series>, totals: Option<Vec<Series>>) -> Outcome {
     let nodes = call.arguments.scalars(2);
-    let key = |one: &Series| names::key(one, nodes);
+    let key = |one: &Series| names::key(one, nodes, call.context.compat);
     let parts = group_by(series, key);
     let mut total_groups = totals.map(|totals| group_by(totals, key));
     let mut total_of_key: HashMap<String, Series> = HashMap::new();

@@ -224,13 +224,13 @@ fn use_series_above(call: &mut Call<'_>) -> Outcome {
     let series = call.series(0);
     let above = series.iter().filter(|one| one.summary(Consolidation::Max) > value);
     let queries = above.map(|one| substitution.of_name(&one.name, call)).collect::<Result<Vec<_>, _>>()?;
-    // graphite-web makes one query of them, and nothing of it when one of them is no target.
-    let queries = if call.context.as_graphite_web() && !queries.is_empty() {
-        vec![format!("group({})", queries.join(","))]
+    let answers = if call.context.as_graphite_web() && !queries.is_empty() {
+        // One query, over what it fetches itself.
+        call.request().apart(|| call.evaluate_texts(&[format!("group({})", queries.join(","))]))
     } else {
-        queries
+        call.evaluate_texts(&queries)
     };
-    let mut answers: Vec<Series> = call.evaluate_texts(&queries)?.into_iter().flatten().collect();
+    let mut answers: Vec<Series> = answers?.into_iter().flatten().collect();
     answers.retain(|one| !one.is_empty());
     Ok(answers)
 }

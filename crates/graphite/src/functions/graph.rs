@@ -7,7 +7,7 @@ use crate::arguments::{Param, ParamType};
 use crate::evaluate::{Call, Outcome};
 use crate::numbers::{general, repr};
 use crate::registry::{Function, Group};
-use crate::series::Series;
+use crate::series::{NAMELESS, Series};
 use crate::time;
 
 pub(crate) const FUNCTIONS: &[Function] = &[
@@ -148,6 +148,9 @@ fn area_between(call: &mut Call<'_>) -> Outcome {
 
 fn stacked(call: &mut Call<'_>) -> Outcome {
     let stack = call.arguments.text(1).unwrap_or(NAMELESS_STACK).to_owned();
+    if call.context.as_graphite_web() {
+        return Ok(stacked_by_place(call, &stack));
+    }
     let mut top = call.stack(&stack);
     let mut series = call.series(0);
     for one in &mut series {
@@ -165,17 +168,39 @@ fn stacked(call: &mut Call<'_>) -> Outcome {
             new_top.set_values(new_top.values().iter().copied().chain(rest).collect());
         }
         top = Some(new_top);
-        one.options.insert("stacked", "true".to_owned());
-        if stack == NAMELESS_STACK {
-            one.note("stacked", NAMELESS_STACK);
-            one.name = format!("stacked({})", one.name);
-        }
-        one.path_expression.clone_from(&one.name);
+        note_stacked(one, &stack);
     }
     if let Some(top) = top {
         call.set_stack(&stack, top);
     }
     Ok(series)
+}
+
+fn note_stacked(one: &mut Series, stack: &str) {
+    one.options.insert("stacked", "true".to_owned());
+    if stack == NAMELESS_STACK {
+        one.note("stacked", NAMELESS_STACK);
+        one.name = format!("stacked({})", one.name);
+    }
+    one.path_expression.clone_from(&one.name);
+}
+
+/// As graphite-web has it: the first value stands on the first of all that were stacked before, whenever that was.
+fn stacked_by_place(call: &mut Call<'_>, stack: &str) -> Vec<Series> {
+    let mut heights = call.request().stack(stack);
+    let mut series = call.series(0);
+    for one in &mut series {
+        heights.resize(heights.len().max(one.len()), 0.0);
+        for (height, value) in heights.iter_mut().zip(one.values_mut()) {
+            if !value.is_nan() {
+                *height += *value;
+                *value = *height;
+            }
+        }
+        note_stacked(one, stack);
+    }
+    call.request().set_stack(stack, heights);
+    series
 }
 
 /// How high a stack is at the instants of a series; 0 where there is none.
@@ -197,10 +222,11 @@ fn vertical_line(call: &mut Call<'_>) -> Outcome {
         return Err(call.unusable(format!("ts is {}, {beyond}", at.seconds())));
     }
     let unlabelled =
-        if call.context.as_graphite_web() { "None".to_owned() } else { format!("verticalLine({})", at.seconds()) };
+        if call.context.as_graphite_web() { NAMELESS.to_owned() } else { format!("verticalLine({})", at.seconds()) };
     let label = call.arguments.text(1).map_or(unlabelled, str::to_owned);
     let mut line = Series::new(label, at, Step::SECOND, vec![1.0]);
     if call.context.as_graphite_web() {
+        line.nameless = call.arguments.text(1).is_none();
         // It takes the clocks of the zone for UTC's, and the line to end where it begins.
         line.start = at.offset(time::clock_error_millis(at, call.context.zone));
         line.said_end = Some(line.start);
@@ -304,5 +330,9 @@ mod tests {
         let compat = Context { compat: Compat::GraphiteWeb, ..berlin };
         let line = run_in(&compat, "verticalLine('01:03_19700101','l')", &[]).unwrap().remove(0);
         assert_eq!((line.start, line.end(), line.values()), (at(3780), at(3780), &[1.0, 1.0][..]));
+        let compat = Context { compat: Compat::GraphiteWeb, ..context() };
+        assert!(run_in(&compat, "verticalLine(60)", &[]).unwrap()[0].is_nameless());
+        assert!(!run_in(&compat, "alias(verticalLine(60),'a')", &[]).unwrap()[0].is_nameless());
+        assert!(!run("verticalLine(60)", &[])[0].is_nameless());
     }
 }

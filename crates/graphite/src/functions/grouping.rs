@@ -71,7 +71,7 @@ fn group_by_nodes(call: &mut Call<'_>) -> Outcome {
 /// One series for each key of the nodes in one parameter, made by the callback in another and named after the key.
 fn named_groups(call: &mut Call<'_>, nodes: usize, callback: usize) -> Outcome {
     let series = call.series(0);
-    let groups = group_by(series, |one| names::key(one, call.arguments.scalars(nodes)));
+    let groups = group_by(series, |one| names::key(one, call.arguments.scalars(nodes), call.context.compat));
     let mut combined = Vec::with_capacity(groups.len());
     for (key, group) in groups {
         if let Some(mut one) = call.combine(callback, group)? {

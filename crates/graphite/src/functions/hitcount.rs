@@ -27,21 +27,26 @@ pub(crate) const FUNCTIONS: &[Function] = &[Function::new(
 
 fn window(arguments: &Arguments<'_>, context: &Context) -> Result<Context, EvalError> {
     let interval = intervals::length(arguments, "hitcount")?;
-    if !arguments.flag(2) {
-        return Ok(*context);
-    }
+    let begins_earlier = arguments.flag(2) && !context.as_graphite_web();
+    Ok(if begins_earlier { aligned_window(interval, context) } else { *context })
+}
+
+fn aligned_window(interval: Step, context: &Context) -> Context {
     let unit = match interval.millis() {
         86_400_000.. => Unit::Days,
         3_600_000.. => Unit::Hours,
         60_000.. => Unit::Minutes,
         _ => Unit::Seconds,
     };
-    Ok(intervals::window_from(unit.start(context.from, context), context))
+    intervals::window_from(unit.start(context.from, context), context)
 }
 
 fn hitcount(call: &mut Call<'_>) -> Outcome {
     let interval = intervals::length(&call.arguments, "hitcount")?;
     let aligned = call.arguments.flag(2);
+    if aligned && call.context.as_graphite_web() {
+        call.look_again(0, &aligned_window(interval, call.context))?;
+    }
     let text = call.arguments.text(1).unwrap_or_default().to_owned();
     let suffix = if aligned { ", true" } else { "" };
     let mut series = call.series(0);

@@ -7,7 +7,7 @@
 
 use std::collections::HashMap;
 
-use statline_series::{Kind, Step};
+use statline_series::Kind;
 
 use super::preview::drop_preview;
 use super::{SERIES_LIST, graph};
@@ -73,18 +73,31 @@ fn interval(arguments: &Arguments<'_>, index: usize) -> i64 {
 }
 
 fn bootstrap(arguments: &Arguments<'_>, context: &Context) -> Result<Context, EvalError> {
-    Ok(context.looking_back(interval(arguments, 1)))
+    Ok(looking_back_at_once(interval(arguments, 1), context))
 }
 
 fn bootstrap_with_delta(arguments: &Arguments<'_>, context: &Context) -> Result<Context, EvalError> {
-    Ok(context.looking_back(interval(arguments, 2)))
+    Ok(looking_back_at_once(interval(arguments, 2), context))
+}
+
+/// The context of the argument; graphite-web evaluates it over the call's own range before it looks back.
+fn looking_back_at_once(bootstrap: i64, context: &Context) -> Context {
+    if context.as_graphite_web() { *context } else { context.looking_back(bootstrap) }
+}
+
+/// The argument from the bootstrap interval on.
+fn bootstrapped(call: &mut Call<'_>, bootstrap: i64) -> Outcome {
+    if call.context.as_graphite_web() {
+        return call.series_over(0, &call.context.looking_back(bootstrap));
+    }
+    Ok(call.series(0))
 }
 
 fn forecast(call: &mut Call<'_>) -> Outcome {
     let (bootstrap, season) = (interval(&call.arguments, 1), interval(&call.arguments, 2));
-    let mut series = call.series(0);
+    let mut series = bootstrapped(call, bootstrap)?;
     for one in &mut series {
-        let smoothed = Smoothed::of(one.values(), season_points(call, one.step, season)?);
+        let smoothed = Smoothed::of(one.values(), season_points(call, one, season)?);
         one.set_values(smoothed.forecasts);
         note_forecast(one);
         one.rename(format!("holtWintersForecast({})", one.name));
@@ -94,13 +107,13 @@ fn forecast(call: &mut Call<'_>) -> Outcome {
 }
 
 fn confidence_bands(call: &mut Call<'_>) -> Outcome {
-    let series = call.series(0);
+    let series = bootstrapped(call, interval(&call.arguments, 2))?;
     let bands = bands(call, series)?;
     Ok(bands.into_iter().flat_map(|(lower, upper)| [lower, upper]).collect())
 }
 
 fn confidence_area(call: &mut Call<'_>) -> Outcome {
-    let series = call.series(0);
+    let series = bootstrapped(call, interval(&call.arguments, 2))?;
     let mut areas = Vec::new();
     for (mut lower, mut upper) in bands(call, series)? {
         graph::stack_between(&mut lower, &mut upper);
@@ -139,6 +152,7 @@ fn aberration(call: &mut Call<'_>) -> Outcome {
             }
         };
         one.set_values(one.values().iter().enumerate().map(stray).collect());
+        one.set_zeros_whole();
         one.note("holtWintersAberration", "1");
         one.rename(format!("holtWintersAberration({})", one.name));
         one.kind = Kind::Untyped;
@@ -154,7 +168,7 @@ fn bands(call: &Call<'_>, series: Vec<Series>) -> Result<Vec<(Series, Series)>, 
     let (bootstrap, season) = (interval(&call.arguments, 2), interval(&call.arguments, 3));
     let mut bands = Vec::with_capacity(series.len());
     for one in series {
-        let smoothed = Smoothed::of(one.values(), season_points(call, one.step, season)?);
+        let smoothed = Smoothed::of(one.values(), season_points(call, &one, season)?);
         let pairs = || smoothed.forecasts.iter().zip(&smoothed.deviations);
         let band = |name: &str, values: Vec<f64>| {
             let mut band = one.clone();
@@ -185,11 +199,12 @@ fn leave_bootstrap(one: &mut Series, bootstrap: i64, context: &Context) {
     drop_preview(one, points, bootstrap, context);
 }
 
-/// How many values a season has.
-fn season_points(call: &Call<'_>, step: Step, season: i64) -> Result<usize, Stop> {
-    let points = usize::try_from(season / step.millis()).unwrap_or(usize::MAX);
-    if points < 2 {
-        let reason = format!("seasonality has to be at least two steps of the series, which are {} s", step.seconds());
+/// How many values a season has. graphite-web does not care as long as there are none.
+fn season_points(call: &Call<'_>, one: &Series, season: i64) -> Result<usize, Stop> {
+    let points = usize::try_from(season / one.step.millis()).unwrap_or(usize::MAX);
+    if points < 2 && !(call.context.as_graphite_web() && one.present() == 0) {
+        let seconds = one.step.seconds();
+        let reason = format!("seasonality has to be at least two steps of the series, which are {seconds} s");
         return Err(call.unusable(reason));
     }
     Ok(points)

@@ -96,7 +96,7 @@ fn legend_value(call: &mut Call<'_>) -> Outcome {
         for one in &mut series {
             let value = how.map(|how| one.summary(how));
             one.name = match system {
-                None => format!("{} ({figure}: {})", one.name, exact(how, value)),
+                None => format!("{} ({figure}: {})", one.name, exact(how, value, is_compat.then_some(&*one))),
                 Some(system) => format!("{:<20}{figure:<5}{:<10}", one.name, in_units(system, value)),
             };
         }
@@ -104,13 +104,17 @@ fn legend_value(call: &mut Call<'_>) -> Outcome {
     Ok(series)
 }
 
-/// A figure as Python writes it.
-fn exact(how: Option<Consolidation>, value: Option<f64>) -> String {
+/// A figure as Python writes it; of a series of whole numbers, as one when it is one of them.
+fn exact(how: Option<Consolidation>, value: Option<f64>, one: Option<&Series>) -> String {
+    const OF_THEM: [Consolidation; 3] = [Consolidation::Last, Consolidation::Max, Consolidation::Min];
     match value {
         None => "(?)".to_owned(),
         Some(value) if value.is_nan() => "None".to_owned(),
         Some(count) if how == Some(Consolidation::Count) => general(count),
-        Some(value) => repr(value),
+        Some(value) => match one.filter(|_| how.is_some_and(|how| OF_THEM.contains(&how))) {
+            Some(one) => one.written(value),
+            None => repr(value),
+        },
     }
 }
 

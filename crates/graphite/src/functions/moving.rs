@@ -76,6 +76,9 @@ fn preview_millis(arguments: &Arguments<'_>, step: Step) -> i64 {
 }
 
 fn preview_window(arguments: &Arguments<'_>, context: &Context) -> Result<Context, EvalError> {
+    if context.as_graphite_web() {
+        return Ok(*context);
+    }
     Ok(context.looking_back(preview_millis(arguments, context.step_hint)))
 }
 
@@ -152,16 +155,10 @@ impl Preview {
 
     /// graphite-web goes by the coarsest step that they have in the window itself.
     fn in_graphite_web(call: &mut Call<'_>) -> Result<(Vec<Series>, i64), Stop> {
-        let assumed = preview_millis(&call.arguments, call.context.step_hint);
-        if call.arguments.integer(1).is_none() {
-            return Ok((call.series(0), assumed));
-        }
-        let in_window = call.series_over(0, call.context)?;
-        let coarsest = in_window.iter().map(|one| one.step).max().unwrap_or(call.context.step_hint);
+        let in_window = call.series(0);
+        let Some(coarsest) = in_window.iter().map(|one| one.step).max() else { return Ok((Vec::new(), 0)) };
         let millis = preview_millis(&call.arguments, coarsest);
-        let series =
-            if millis == assumed { call.series(0) } else { call.series_over(0, &call.context.looking_back(millis))? };
-        Ok((series, millis))
+        Ok((call.series_over(0, &call.context.looking_back(millis))?, millis))
     }
 
     /// The window in points of a series; graphite-web knows windows of none.
@@ -183,7 +180,9 @@ fn slide(call: &mut Call<'_>, how: Consolidation, function: &str, factor_index: 
         if window == 0 {
             one.set_values(vec![f64::NAN; one.len()]);
         } else {
-            one.set_values(sliding::windows(one.values(), window, how, factor));
+            let windows = if context.as_graphite_web() { sliding::windows_one_by_one } else { sliding::windows };
+            one.set_values(windows(one.values(), window, how, factor));
+            one.set_whole(how == Consolidation::Count);
         }
         drop_preview(one, window, preview.millis, context);
         one.note(&tag, preview.told.as_str());
@@ -208,7 +207,7 @@ fn exponential_moving_average(call: &mut Call<'_>) -> Outcome {
         smooth(one, window, 2.0 / (length as f64 + 1.0), if is_compat { 0.0 } else { f64::NAN });
         if is_compat {
             // The mean that the first value starts from is shown too, so that each value is one step late.
-            if window == 0 {
+            if window == 0 || one.is_empty() {
                 let end = one.end();
                 one.set_values(std::iter::once(0.0).chain(one.values().iter().copied()).collect());
                 one.said_end = Some(end);
@@ -216,6 +215,7 @@ fn exponential_moving_average(call: &mut Call<'_>) -> Outcome {
             let before = window.min(one.len()).saturating_sub(1);
             drop_preview(one, before, preview.millis, context);
             one.said_end = Some(end);
+            one.set_zeros_whole();
         } else {
             drop_preview(one, window, preview.millis, context);
         }
@@ -348,5 +348,22 @@ mod tests {
         assert_eq!(one.start, at(30), "fetched from 60 s before the epoch, and 90 s after that");
         let one = run_in(&compat, "movingAverage(a,'10s')", &counting()).unwrap().remove(0);
         assert!(one.values().iter().all(|value| value.is_nan()), "no window holds a point");
+    }
+
+    #[test]
+    fn graphite_web_starts_an_exponential_mean_of_nothing_with_a_whole_zero() {
+        let compat = Context { compat: Compat::GraphiteWeb, ..context() };
+        let store = [column("a", 60, 60, &[1.0, 2.0, 3.0, 4.0, 5.0])];
+        let target = "legendValue(exponentialMovingAverage(a,2),'min')";
+        let one = run_in(&compat, target, &store).unwrap().remove(0);
+        assert_eq!(one.name, "exponentialMovingAverage(a,2) (min: 0)");
+    }
+
+    #[test]
+    fn graphite_web_sums_every_window_by_itself() {
+        let compat = Context { compat: Compat::GraphiteWeb, ..context() };
+        let store = [column("a", -480, 60, &[0.1; 14])];
+        let one = run_in(&compat, "movingSum(a,3)", &store).unwrap().remove(0);
+        assert_eq!(one.values(), [0.1 + 0.1 + 0.1; 5]);
     }
 }

@@ -8,6 +8,7 @@ use statline_series::Consolidation;
 use crate::aggregate;
 use crate::align::Grid;
 use crate::arguments::{Param, ParamType, Scalar};
+use crate::context::Compat;
 use crate::evaluate::{Call, Outcome, Stop};
 use crate::names;
 use crate::registry::{Function, Group};
@@ -93,7 +94,7 @@ fn weighted_average(call: &mut Call<'_>) -> Outcome {
     let pairs = if nodes.is_empty() && !call.context.as_graphite_web() {
         averages.iter().zip(&weights).collect()
     } else {
-        pairs_by_nodes(&averages, &weights, nodes)
+        pairs_by_nodes(&averages, &weights, nodes, call.context.compat)
     };
     let average =
         if call.context.as_graphite_web() { divided_sums(call, &pairs, &weights)? } else { weigh(call, &pairs)? };
@@ -110,11 +111,12 @@ fn pairs_by_nodes<'s>(
     averages: &'s [Series],
     weights: &'s [Series],
     nodes: &[Scalar],
+    compat: Compat,
 ) -> Vec<(&'s Series, &'s Series)> {
     let mut places: HashMap<String, usize> = HashMap::new();
     let mut pairs: Vec<(Option<&Series>, Option<&Series>)> = Vec::new();
     let mut place_of = |pairs: &mut Vec<_>, one: &Series| {
-        *places.entry(names::key(one, nodes)).or_insert_with(|| {
+        *places.entry(names::key(one, nodes, compat)).or_insert_with(|| {
             pairs.push((None, None));
             pairs.len() - 1
         })

@@ -149,6 +149,7 @@ fn is_non_null(call: &mut Call<'_>) -> Outcome {
         for value in one.values_mut() {
             *value = if value.is_nan() { 0.0 } else { 1.0 };
         }
+        one.set_whole(true);
     })
 }
 

@@ -93,7 +93,9 @@ fn shift_millis(arguments: &Arguments<'_>, context: &Context) -> Result<i64, Eva
 }
 
 fn shifted_window(arguments: &Arguments<'_>, context: &Context) -> Result<Context, EvalError> {
-    Ok(context.shifted(shift_millis(arguments, context)?))
+    let shift = shift_millis(arguments, context)?;
+    // graphite-web evaluates the argument over the call's own range first.
+    Ok(if context.as_graphite_web() { *context } else { context.shifted(shift) })
 }
 
 /// Moves a series to where it is drawn. A shift that is no multiple of the step goes to the nearest one, so that the series
@@ -105,8 +107,8 @@ pub(super) fn draw_shifted(one: &mut Series, shift: i64) {
 }
 
 /// Where graphite-web draws all shifted series: where the first one begins and ends that is not shifted.
-fn graphite_web_ends(call: &Call<'_>) -> Result<Option<(Timestamp, Timestamp)>, Stop> {
-    Ok(call.series_over(0, call.context)?.first().map(|first| (first.start, first.end())))
+fn graphite_web_ends(unshifted: &[Series]) -> Option<(Timestamp, Timestamp)> {
+    unshifted.first().map(|first| (first.start, first.end()))
 }
 
 fn time_shift(call: &mut Call<'_>) -> Outcome {
@@ -114,9 +116,12 @@ fn time_shift(call: &mut Call<'_>) -> Outcome {
     let text = shift_text(&call.arguments);
     let resets_end = call.arguments.flag(2);
     let is_compat = call.context.as_graphite_web();
-    let ends = if is_compat { graphite_web_ends(call)? } else { None };
-    if is_compat && ends.is_none() {
-        return Ok(Vec::new());
+    let ends = if is_compat { graphite_web_ends(&call.series(0)) } else { None };
+    if is_compat {
+        if ends.is_none() {
+            return Ok(Vec::new());
+        }
+        call.look_again(0, &call.context.shifted(shift))?;
     }
     each(call, |one| {
         one.note("timeShift", text.as_str());
@@ -166,7 +171,7 @@ fn time_stack(call: &mut Call<'_>) -> Outcome {
     let unit = time::parse_interval(&unit_text).map_err(|error| call.unusable(error.to_string()))?;
     let multiples = multiples(call, 2)?;
     let is_compat = call.context.as_graphite_web();
-    let ends = if is_compat { graphite_web_ends(call)? } else { None };
+    let ends = if is_compat { graphite_web_ends(&call.evaluate(0)?) } else { None };
     if is_compat && ends.is_none() {
         return Ok(Vec::new());
     }

@@ -114,6 +114,7 @@ fn changed(call: &mut Call<'_>) -> Outcome {
             }
             *value = f64::from(u8::from(differs));
         }
+        one.set_whole(true);
     })
 }
 

@@ -69,6 +69,9 @@ fn summarize(call: &mut Call<'_>) -> Outcome {
 fn smart_summarize(call: &mut Call<'_>) -> Outcome {
     let aligned = alignment(&call.arguments)?.map(|unit| (unit, unit.start(call.context.from, call.context)));
     let interval = intervals::length(&call.arguments, "smartSummarize")?;
+    if let (true, Some((_, start))) = (call.context.as_graphite_web(), aligned) {
+        call.look_again(0, &intervals::window_from(start, call.context))?;
+    }
     let begin_of = |call: &Call<'_>, one: &Series| match aligned {
         // What the window begins with may come later than what it is aligned to.
         Some((unit, start)) if !call.context.as_graphite_web() && one.start < start.offset(one.step.millis()) => {
@@ -90,7 +93,7 @@ fn alignment(arguments: &Arguments<'_>) -> Result<Option<Unit>, EvalError> {
 }
 
 fn aligned_window(arguments: &Arguments<'_>, context: &Context) -> Result<Context, EvalError> {
-    let Some(unit) = alignment(arguments)? else { return Ok(*context) };
+    let Some(unit) = alignment(arguments)?.filter(|_| !context.as_graphite_web()) else { return Ok(*context) };
     Ok(intervals::window_from(unit.start(context.from, context), context))
 }
 
@@ -117,6 +120,7 @@ fn gather(
             begin_of(call, one).boundaries(end, interval, call)?
         };
         one.set_values(bucket_values(one, &boundaries, how, interval.millis(), call.context));
+        one.set_whole(how == Consolidation::Count);
         one.start = boundaries.first().copied().unwrap_or(one.start);
         one.step = interval;
         one.note(name, text.as_str());

@@ -140,7 +140,7 @@ fn apply_by_node(call: &mut Call<'_>) -> Outcome {
 
 fn map_series(call: &mut Call<'_>) -> Outcome {
     let series = call.series(0);
-    let groups = group_by(series, |one| names::key(one, call.arguments.scalars(1)));
+    let groups = group_by(series, |one| names::key(one, call.arguments.scalars(1), call.context.compat));
     Ok(groups.into_iter().flat_map(|(_, group)| group).collect())
 }
 
