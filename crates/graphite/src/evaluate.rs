@@ -21,6 +21,8 @@ use crate::registry;
 use crate::request::Request;
 use crate::series::Series;
 
+/// What a call is held to cost in itself, in points. Nested calls may be evaluated as often as there are powers of two.
+const POINTS_A_CALL: usize = 100;
 /// The longest name of a series, in bytes; longer ones are cut.
 const MAX_NAME_BYTES: usize = 16 * 1024;
 
@@ -283,7 +285,7 @@ impl Evaluator<'_> {
         if points > limits.max_points {
             return Err(EvalError::TooManyPoints { got: points, limit: limits.max_points });
         }
-        self.work.set(self.work.get().saturating_add(points));
+        self.work.set(self.work.get().saturating_add(points).saturating_add(POINTS_A_CALL));
         if self.work.get() > limits.max_work {
             return Err(EvalError::TooMuchWork { limit: limits.max_work });
         }
@@ -302,7 +304,8 @@ fn cut_name(name: &mut String) {
 mod tests {
     use super::*;
     use crate::parse::parse;
-    use crate::testing::context;
+    use crate::testing::{column, context, run_in};
+    use crate::{Compat, Limits};
 
     #[test]
     fn a_cancelled_evaluation_ends_before_its_next_call() {
@@ -318,6 +321,28 @@ mod tests {
             assert_eq!(outcome.is_err(), allowed < 4, "{outcome:?}");
             assert!(outcome.is_ok() || outcome == Err(EvalError::Cancelled));
             assert_eq!(asked.get(), expected, "{allowed} calls");
+        }
+    }
+
+    #[test]
+    fn what_is_evaluated_twice_at_each_depth_comes_to_an_end() {
+        let context = Context {
+            compat: Compat::GraphiteWeb,
+            limits: Limits { max_work: 1_000_000, ..context().limits },
+            ..context()
+        };
+        let nested =
+            |call: &str, more: &str| format!("{}a{}", format!("{call}(").repeat(50), format!("{more})").repeat(50));
+        let something = [column("a", 0, 60, &[1.0; 10])];
+        for (call, more, store) in [
+            ("timeShift", ",'1min'", &something[..]),
+            ("movingAverage", ",2", &something),
+            // Also when nothing is there that would count.
+            ("linearRegression", "", &[]),
+            ("holtWintersForecast", "", &[]),
+        ] {
+            let outcome = run_in(&context, &nested(call, more), store);
+            assert!(matches!(outcome, Err(EvalError::TooMuchWork { .. })), "{call}: {outcome:?}");
         }
     }
 }

@@ -1,9 +1,9 @@
 //! From a target's text to an [`Expr`].
 //!
-//! The grammar is Graphite's, read more strictly than graphite-web does (see `grammar`): paths with globs, calls with positional and then keyword arguments, quoted texts, numbers,
-//! `true`, `false`, `None`, `inf`, and pipes, `a|f(x)` being `f(a,x)`. A word is read up to a delimiter and only then
-//! told apart, so that `10min.cpu` and `none.x` are paths. Length and depth are bounded, so that nothing later has to
-//! fear its own recursion.
+//! The grammar is Graphite's, read more strictly than graphite-web does (see `grammar`): paths with globs, calls with
+//! positional and then keyword arguments, quoted texts, numbers, `true`, `false`, `None`, `inf`, and pipes, `a|f(x)` being
+//! `f(a,x)`. A word is read up to a delimiter and only then told apart, so that `10min.cpu` and `none.x` are paths. Length
+//! and depth are bounded, so that nothing later has to fear its own recursion.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
