@@ -7,7 +7,7 @@
 //! * [`statlined`]: the sidecar
 //! * [`plugin`]: what Grafana would send to the plugin
 //! * [`http`]: asking the HTTP API
-//! * [`authority`]: certificates
+//! * [`authority`]: certificates, and who signs them
 //! * [`program`]: finding binaries, and processes that end with their handle
 
 pub mod authority;
